@@ -1,0 +1,120 @@
+# ctr: one non-recursive Makefile. `make help` lists what it can do.
+#
+#   BUILD=DIR        where everything goes (default build/)
+#   DEVELOPER=1      -Werror
+#   SANITIZE=a,b     e.g. address,undefined
+#   CC=clang         the other compiler
+#   PREFIX= DESTDIR= for install
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+comma := ,
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+
+PKG_CONFIG ?= pkg-config
+WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wpointer-arith -Wvla -Wwrite-strings \
+        -Wno-unused-parameter -Wno-missing-field-initializers
+ifdef DEVELOPER
+WARN += -Werror
+endif
+ifdef SANITIZE
+SAN := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT ?= -O1 -g
+else
+OPT ?= -O2 -g
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+endif
+CPPFLAGS_ALL = -I. -Isdk/include -D_GNU_SOURCE -DCTR_VERSION='"$(VERSION)"' $(CPPFLAGS)
+CFLAGS_ALL = -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN) $(SAN) $(HARDEN) $(CFLAGS)
+LDFLAGS_ALL = -pthread $(SAN) -Wl,-z,relro $(LDFLAGS)
+
+# The first make on a bare machine may lack pkg-config or libraries: `make deps` brings them.
+pkg = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
+pkgc = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
+
+ROOMS := base conf loop plugin store image guest sandbox net engine api
+MAINS := ctrd ctr-sandbox ctr-net
+room_sources = $(wildcard core/$(1)/*.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+lib = $(foreach r,$(1),$(BUILD)/lib/libctr-$(r).a)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(EXTRA_CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+define room_rule
+$(BUILD)/lib/libctr-$(1).a: $(call obj,$(call room_sources,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
+
+# ---- programs: each links only what it uses ----
+CTRCTL_SOURCES := $(filter-out $(MAINS:%=core/cmd/%.c),$(wildcard core/cmd/*.c))
+LIBS_ctrctl := $(call lib,net conf base)
+LIBS_ctrd := $(call lib,api engine image sandbox net store plugin conf loop base)
+LIBS_ctr-sandbox := $(call lib,sandbox guest plugin conf loop base)
+LIBS_ctr-net := $(call lib,net plugin conf loop base)
+PKGS_ctrctl := jansson inih
+PKGS_ctrd := jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto
+PKGS_ctr-sandbox := jansson inih libuv
+PKGS_ctr-net := jansson inih libuv
+LTDL_ctrd := -lltdl
+LTDL_ctr-sandbox := -lltdl
+LTDL_ctr-net := -lltdl
+
+PROGRAMS := $(addprefix $(BUILD)/bin/,ctrctl $(MAINS))
+$(BUILD)/bin/ctrctl: $(call obj,$(CTRCTL_SOURCES))
+$(foreach m,$(MAINS),$(eval $(BUILD)/bin/$(m): $(call obj,core/cmd/$(m).c)))
+define program_rule
+$(BUILD)/bin/$(1): $(LIBS_$(1))
+	@mkdir -p $$(@D)
+	$(CC) $$(LDFLAGS_ALL) -Wl,-z,now -Wl,--as-needed -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(LIBS_$(1)) -Wl,--end-group \
+	  $$(call pkg,$(PKGS_$(1))) $(LTDL_$(1)) -ldl -lm
+endef
+$(foreach p,ctrctl $(MAINS),$(eval $(call program_rule,$(p))))
+
+# ---- SDK ----
+SDK_LIB := $(BUILD)/lib/libctr-layer.a
+$(SDK_LIB): $(call obj,$(wildcard sdk/lib/*.c))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,layer or nothing,OUTPUT FOLDER or nothing)) ----
+PLUGINS :=
+define ctr-plugin
+ifeq ($$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes)
+PLUGINS += $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so
+$(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(if $(4),$(SDK_LIB))
+	@mkdir -p $$(@D)
+	$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(if $(4),$(SDK_LIB)) \
+	  $$(call pkg,$(3) $(if $(4),libarchive)) $(6)
+$(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(call pkgc,$(3))
+else
+$$(info plugin $(1): skipped, needs the packages: $(3))
+endif
+endef
+here = $(dir $(lastword $(MAKEFILE_LIST)))
+include $(wildcard plugins/*/plugin.mk)
+
+# ---- configuration ----
+CONF := $(patsubst conf/%,$(BUILD)/etc/ctr/%,$(wildcard conf/*.ini))
+$(BUILD)/etc/ctr/%: conf/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+include guest/guest.mk
+include tests/tests.mk
+
+.PHONY: all
+all: $(PROGRAMS) $(PLUGINS) $(CONF) guest
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,3 @@
+# the guest: ctr-init, initramfs, kernel
+.PHONY: guest
+guest:
