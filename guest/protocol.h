@@ -14,10 +14,21 @@
 
 #define CTR_YAMUX_HEADER 12
 #define CTR_YAMUX_WINDOW (256u * 1024) /* initial window of every stream, bytes */
-#define CTR_YAMUX_MAX_FRAME (64u * 1024) /* longest data frame that either side sends or takes */
+#define CTR_YAMUX_MAX_FRAME                                                                    \
+    (64u * 1024) /* longest data frame that either side sends or takes */
 
-enum ctr_yamux_type { CTR_YAMUX_DATA = 0, CTR_YAMUX_UPDATE = 1, CTR_YAMUX_PING = 2, CTR_YAMUX_GOAWAY = 3 };
-enum ctr_yamux_flags { CTR_YAMUX_SYN = 1, CTR_YAMUX_ACK = 2, CTR_YAMUX_FIN = 4, CTR_YAMUX_RST = 8 };
+enum ctr_yamux_type {
+    CTR_YAMUX_DATA = 0,
+    CTR_YAMUX_UPDATE = 1,
+    CTR_YAMUX_PING = 2,
+    CTR_YAMUX_GOAWAY = 3
+};
+enum ctr_yamux_flags {
+    CTR_YAMUX_SYN = 1,
+    CTR_YAMUX_ACK = 2,
+    CTR_YAMUX_FIN = 4,
+    CTR_YAMUX_RST = 8
+};
 
 #define CTR_CONTROL_STREAM 1
 #define CTR_CONTROL_MAX (1024u * 1024) /* longest control message */
@@ -27,7 +38,8 @@ struct ctr_yamux_header {
     uint8_t type;
     uint16_t flags;
     uint32_t stream;
-    uint32_t length; /* bytes that follow (DATA), window delta (UPDATE), opaque (PING), reason (GOAWAY) */
+    uint32_t
+        length; /* bytes that follow (DATA), window delta (UPDATE), opaque (PING), reason (GOAWAY) */
 };
 
 static inline void
@@ -50,8 +62,10 @@ ctr_yamux_decode(const uint8_t in[CTR_YAMUX_HEADER], struct ctr_yamux_header *re
     struct ctr_yamux_header header = {
         .type = in[1],
         .flags = (uint16_t) ((unsigned) in[2] << 8 | in[3]),
-        .stream = (uint32_t) in[4] << 24 | (uint32_t) in[5] << 16 | (uint32_t) in[6] << 8 | in[7],
-        .length = (uint32_t) in[8] << 24 | (uint32_t) in[9] << 16 | (uint32_t) in[10] << 8 | in[11],
+        .stream =
+            (uint32_t) in[4] << 24 | (uint32_t) in[5] << 16 | (uint32_t) in[6] << 8 | in[7],
+        .length =
+            (uint32_t) in[8] << 24 | (uint32_t) in[9] << 16 | (uint32_t) in[10] << 8 | in[11],
     };
     if (in[0] != 0 || header.type > CTR_YAMUX_GOAWAY || header.flags > 15) {
         return -1;

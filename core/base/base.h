@@ -48,11 +48,11 @@ ctr_auto_json(json_t **json)
 }
 #define CTR_AUTO(kind) __attribute__((cleanup(ctr_auto_##kind)))
 /* Takes the value out of an owning local: NULL (or -1 for an fd) stays behind. */
-#define ctr_steal(p) \
-    ({ \
-        __typeof__(*(p)) ctr_stolen = *(p); \
-        *(p) = NULL; \
-        ctr_stolen; \
+#define ctr_steal(p)                                                                           \
+    ({                                                                                         \
+        __typeof__(*(p)) ctr_stolen = *(p);                                                    \
+        *(p) = NULL;                                                                           \
+        ctr_stolen;                                                                            \
     })
 static inline int
 ctr_steal_fd(int *fd)
@@ -78,7 +78,8 @@ ctr_auto_buf(struct ctr_buf *buf)
 }
 void ctr_buf_add(struct ctr_buf *buf, const void *bytes, size_t length);
 void ctr_buf_puts(struct ctr_buf *buf, const char *text);
-void ctr_buf_printf(struct ctr_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ctr_buf_printf(struct ctr_buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Drops the first n bytes. */
 void ctr_buf_consume(struct ctr_buf *buf, size_t n);
 /* Frees and empties. */
@@ -120,7 +121,8 @@ const char *ctr_signal_name(int number);
 /* --- hex and digests --- */
 
 void ctr_hex(const uint8_t *bytes, size_t n, char *ret); /* 2n characters and a NUL */
-bool ctr_is_hex(const char *text, size_t n);             /* the first n characters are lower-case hex digits */
+bool
+ctr_is_hex(const char *text, size_t n); /* the first n characters are lower-case hex digits */
 /* "sha256:<64 lower-case hex>" and nothing else (image-spec/descriptor.md, "Digests"; sha256 is the only one we register). */
 bool ctr_is_digest(const char *text);
 
@@ -132,15 +134,19 @@ int ctr_random_id(char ret[65]);     /* 64 hex digits */
 char *ctr_random_name(void);
 /* Container and network names, [a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}. */
 bool ctr_is_name(const char *text);
-int64_t ctr_now_ns(void);                             /* since the epoch */
+int64_t ctr_now_ns(void); /* since the epoch */
 int64_t ctr_monotonic_ns(void);
-const char *ctr_format_time(int64_t ns, char ret[40]); /* RFC 3339 with nanoseconds, UTC; "0001-01-01T00:00:00Z" for 0 */
-int ctr_parse_time(const char *text, int64_t *ret_ns); /* RFC 3339 or seconds since the epoch, or "10m" ago */
+const char *ctr_format_time(
+    int64_t ns,
+    char ret[40]); /* RFC 3339 with nanoseconds, UTC; "0001-01-01T00:00:00Z" for 0 */
+int ctr_parse_time(const char *text,
+                   int64_t *ret_ns); /* RFC 3339 or seconds since the epoch, or "10m" ago */
 
 /* --- JSON (jansson) --- */
 
 /* Parses (buffer, length): rejects duplicate keys, NULs, depth over 64 and length over max. New reference or NULL with err. */
-json_t *ctr_json_parse(const void *bytes, size_t length, size_t max, const char *what, struct ctr_error *err);
+json_t *ctr_json_parse(const void *bytes, size_t length, size_t max, const char *what,
+                       struct ctr_error *err);
 /* Typed members, with a default where absent or of another type. Borrowed. */
 const char *ctr_json_str(const json_t *object, const char *key, const char *def);
 int64_t ctr_json_int(const json_t *object, const char *key, int64_t def);
@@ -153,12 +159,16 @@ char *ctr_json_text(const json_t *json);
 
 /* --- files --- */
 
-int ctr_mkdirs(const char *path, mode_t mode, struct ctr_error *err); /* like mkdir -p; new folders get `mode` whatever the umask */
+int ctr_mkdirs(
+    const char *path, mode_t mode,
+    struct ctr_error *err); /* like mkdir -p; new folders get `mode` whatever the umask */
 /* Reads a whole regular file of at most max bytes (NUL appended); caller frees *ret. -EFBIG if longer. */
-int ctr_read_file(const char *path, size_t max, char **ret, size_t *ret_length, struct ctr_error *err);
+int ctr_read_file(const char *path, size_t max, char **ret, size_t *ret_length,
+                  struct ctr_error *err);
 /* Writes `path` atomically and durably: temporary file, fsync, rename, fsync of the folder. Mode 0600. */
 int ctr_write_file(const char *path, const void *bytes, size_t length, struct ctr_error *err);
-int ctr_write_json(const char *path, const json_t *json, struct ctr_error *err); /* the same, compact JSON and a newline */
+int ctr_write_json(const char *path, const json_t *json,
+                   struct ctr_error *err); /* the same, compact JSON and a newline */
 json_t *ctr_read_json(const char *path, size_t max, struct ctr_error *err);
 /* fsync of a folder by path. F_FULLFSYNC on macOS. */
 int ctr_sync_dir(const char *path, struct ctr_error *err);
@@ -192,7 +202,8 @@ int ctr_send_fds(int socket, const void *bytes, size_t length, const int *fds, s
 ssize_t ctr_recv_fds(int socket, void *bytes, size_t capacity, int fds[4]);
 /* A request and its reply, one JSON text in one line each, over a blocking stream socket, at most 1 MiB; ret_fd (may be NULL) takes one
  * passed fd. timeout_ms 0: none. New reference or NULL. An {"error": {"code", "message"}} reply becomes err and NULL. */
-json_t *ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *ret_fd, struct ctr_error *err);
+json_t *ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *ret_fd,
+                      struct ctr_error *err);
 /* Reads one line (without its end) byte-exactly: nothing behind it is consumed. Caller frees; NULL at the end or on failure. */
 char *ctr_read_line(int socket, size_t max, int *ret_fd, struct ctr_error *err);
 

@@ -15,10 +15,12 @@
 
 /* The [engine] table. Strings are never NULL, "" where unset. Paths are absolute. */
 struct ctr_conf_engine {
-    char *data;        /* data root; CTR_DATA overrides */
-    char *run;         /* sockets; CTR_RUN overrides; default $XDG_RUNTIME_DIR/ctr/PROFILE, /run/ctr/PROFILE for root, else /tmp/ctr-UID/PROFILE */
-    char *plugins;     /* further plugin folders, ':'-separated, before PREFIX/lib/ctr/plugins */
-    char *kernel;      /* guest kernel; "": PREFIX/share/ctr/guest/ARCH/vmlinux (ARCH: amd64, arm64) */
+    char *data; /* data root; CTR_DATA overrides */
+    char *
+        run; /* sockets; CTR_RUN overrides; default $XDG_RUNTIME_DIR/ctr/PROFILE, /run/ctr/PROFILE for root, else /tmp/ctr-UID/PROFILE */
+    char *plugins; /* further plugin folders, ':'-separated, before PREFIX/lib/ctr/plugins */
+    char *
+        kernel; /* guest kernel; "": PREFIX/share/ctr/guest/ARCH/vmlinux (ARCH: amd64, arm64) */
     char *initramfs;   /* guest initramfs; "": PREFIX/share/ctr/guest/ARCH/initramfs */
     char *kernel_args; /* appended to the kernel's parameters */
     char *platform;    /* "linux/amd64"; "": that of the host */
@@ -28,22 +30,23 @@ struct ctr_conf_engine {
     uint64_t log_size; /* cap of one container's log file, default 64M; two files are kept */
     uint64_t console_size; /* bound of the console ring, default 256K */
     uint64_t max_image;    /* bytes that an image may unpack to, default 64G */
-    int64_t boot_timeout;  /* seconds until a guest that does not answer is given up, default 120 */
-    char *subnet;      /* of the default network, default 10.88.0.0/16 */
-    int64_t mtu;       /* of the default network, default 1500 */
-    char *dns;         /* resolver handed to containers; "": the network's own */
+    int64_t
+        boot_timeout; /* seconds until a guest that does not answer is given up, default 120 */
+    char *subnet;     /* of the default network, default 10.88.0.0/16 */
+    int64_t mtu;      /* of the default network, default 1500 */
+    char *dns;        /* resolver handed to containers; "": the network's own */
 };
 
 /* A plugin instance that the profile asks for. */
 struct ctr_conf_instance {
-    int kind;          /* enum ctr_kind */
-    char *name;        /* "default", "fast", "file" … */
+    int kind;   /* enum ctr_kind */
+    char *name; /* "default", "fast", "file" … */
     char *plugin;
-    int line;          /* of its section, 0 if by default */
+    int line; /* of its section, 0 if by default */
     struct ctr_conf_pair {
         char *key, *value;
         int line;
-    } *pairs;
+    } * pairs;
     size_t n_pairs;
 };
 
@@ -58,7 +61,8 @@ struct ctr_conf {
     char *name; /* "default", or the file's name without .ini */
     char *file; /* absolute */
     struct ctr_conf_engine engine;
-    struct ctr_conf_instance *instances; /* kinds' defaults are named "default"; registry instances in the chain's order */
+    struct ctr_conf_instance *
+        instances; /* kinds' defaults are named "default"; registry instances in the chain's order */
     size_t n_instances;
     struct ctr_conf_host *hosts;
     size_t n_hosts;
@@ -68,12 +72,13 @@ struct ctr_conf {
  * $XDG_CONFIG_HOME/ctr (~/.config/ctr), /etc/ctr, PREFIX/etc/ctr. CTR_DATA and CTR_RUN are applied. */
 int ctr_conf_load(const char *name_or_path, struct ctr_conf **ret, struct ctr_error *err);
 /* The same from a buffer; `file` is for messages. The fuzz target's entry. */
-int ctr_conf_parse(const char *name, const char *file, const char *text, size_t length, struct ctr_conf **ret,
-                   struct ctr_error *err);
+int ctr_conf_parse(const char *name, const char *file, const char *text, size_t length,
+                   struct ctr_conf **ret, struct ctr_error *err);
 void ctr_conf_destroy(struct ctr_conf *conf); /* takes NULL */
 
 /* The instance of a kind by name ("default" when NULL); NULL if there is none. */
-const struct ctr_conf_instance *ctr_conf_instance(const struct ctr_conf *conf, int kind, const char *name);
+const struct ctr_conf_instance *
+ctr_conf_instance(const struct ctr_conf *conf, int kind, const char *name);
 /* host entry by exact host[:port], or NULL. */
 const struct ctr_conf_host *ctr_conf_host(const struct ctr_conf *conf, const char *host);
 
@@ -81,11 +86,12 @@ const struct ctr_conf_host *ctr_conf_host(const struct ctr_conf *conf, const cha
 struct ctr_options;
 /* Checks an instance's pairs against a plugin's table: unknown key (with the nearest), wrong type, out of range are errors with
  * `file:line:`. */
-int ctr_options_create(const struct ctr_conf *conf, const struct ctr_conf_instance *instance, const struct ctr_option *table,
-                       size_t n_table, struct ctr_options **ret, struct ctr_error *err);
+int ctr_options_create(const struct ctr_conf *conf, const struct ctr_conf_instance *instance,
+                       const struct ctr_option *table, size_t n_table, struct ctr_options **ret,
+                       struct ctr_error *err);
 /* The same from a JSON object {"key": "text"} (what ctrd hands to ctr-sandbox and ctr-net). */
-int ctr_options_from_json(const json_t *object, const struct ctr_option *table, size_t n_table, struct ctr_options **ret,
-                          struct ctr_error *err);
+int ctr_options_from_json(const json_t *object, const struct ctr_option *table, size_t n_table,
+                          struct ctr_options **ret, struct ctr_error *err);
 void ctr_options_destroy(struct ctr_options *options); /* takes NULL */
 const char *ctr_options_string(const struct ctr_options *options, const char *name);
 int64_t ctr_options_int(const struct ctr_options *options, const char *name);
@@ -94,6 +100,8 @@ bool ctr_options_bool(const struct ctr_options *options, const char *name);
 json_t *ctr_conf_instance_json(const struct ctr_conf_instance *instance);
 
 /* Help on the [engine] table for ctr.conf(5)'s test: calls each(arg, key, type, default, help). */
-void ctr_conf_each_key(void (*each)(void *arg, const char *key, const char *type, const char *def, const char *help), void *arg);
+void ctr_conf_each_key(void (*each)(void *arg, const char *key, const char *type,
+                                    const char *def, const char *help),
+                       void *arg);
 
 #endif

@@ -21,14 +21,16 @@ struct ctr_guest_events {
 };
 
 /* Takes the fd. */
-int ctr_guest_create(struct ctr_loop *loop, int take_fd, const struct ctr_guest_events *events, void *arg, struct ctr_guest **ret,
-                     struct ctr_error *err);
-void ctr_guest_destroy(struct ctr_guest *guest); /* takes NULL; streams are gone, no callbacks */
+int ctr_guest_create(struct ctr_loop *loop, int take_fd, const struct ctr_guest_events *events,
+                     void *arg, struct ctr_guest **ret, struct ctr_error *err);
+void
+ctr_guest_destroy(struct ctr_guest *guest); /* takes NULL; streams are gone, no callbacks */
 
 /* Sends {"id":…} + request (a borrowed object with "op"); reply(arg, ok, error): one of both is NULL; called once, also when the channel closes
  * (error "EPIPE"). */
 int ctr_guest_request(struct ctr_guest *guest, const json_t *request,
-                      void (*reply)(void *arg, const json_t *ok, const json_t *error), void *arg, struct ctr_error *err);
+                      void (*reply)(void *arg, const json_t *ok, const json_t *error),
+                      void *arg, struct ctr_error *err);
 
 struct ctr_stream_events {
     /* Bytes from the guest, valid during the call. They count against the stream's window until ctr_stream_taken. */
@@ -40,13 +42,15 @@ struct ctr_stream_events {
 };
 
 /* Opens a stream; its number goes into a request. NULL: out of memory or over the cap. */
-struct ctr_stream *ctr_stream_open(struct ctr_guest *guest, const struct ctr_stream_events *events, void *arg);
+struct ctr_stream *
+ctr_stream_open(struct ctr_guest *guest, const struct ctr_stream_events *events, void *arg);
 uint32_t ctr_stream_id(const struct ctr_stream *stream);
 /* Takes up to the window's room and a bounded queue; returns how many bytes were taken (0..length). */
 size_t ctr_stream_write(struct ctr_stream *stream, const void *bytes, size_t length);
 void ctr_stream_taken(struct ctr_stream *stream, size_t length); /* gives window back */
-void ctr_stream_finish(struct ctr_stream *stream);               /* FIN behind what was written */
-void ctr_stream_close(struct ctr_stream *stream);                /* RST unless both sides finished; frees it; takes NULL */
+void ctr_stream_finish(struct ctr_stream *stream); /* FIN behind what was written */
+void ctr_stream_close(
+    struct ctr_stream *stream); /* RST unless both sides finished; frees it; takes NULL */
 
 /* The parser alone, for tests and the fuzz target: feeds bytes, calls frame for every whole header with its payload's pieces. Negative on an offence. */
 struct ctr_mux_parser {
@@ -56,6 +60,8 @@ struct ctr_mux_parser {
     struct ctr_yamux_header current;
 };
 int ctr_mux_feed(struct ctr_mux_parser *parser, const uint8_t *bytes, size_t length,
-                 int (*frame)(void *arg, const struct ctr_yamux_header *header, const uint8_t *payload, size_t n), void *arg);
+                 int (*frame)(void *arg, const struct ctr_yamux_header *header,
+                              const uint8_t *payload, size_t n),
+                 void *arg);
 
 #endif

@@ -19,20 +19,28 @@ void ctr_loop_stop(struct ctr_loop *loop);
 int ctr_loop_post(struct ctr_loop *loop, void (*fn)(void *arg), void *arg);
 
 /* The handles of <ctr/plugin.h>: the same structs serve the core and, through ctr_host, plugins. */
-struct ctr_watch *ctr_watch_add(struct ctr_loop *loop, int fd, uint32_t events, void (*cb)(void *arg, uint32_t events), void *arg);
+struct ctr_watch *ctr_watch_add(struct ctr_loop *loop, int fd, uint32_t events,
+                                void (*cb)(void *arg, uint32_t events), void *arg);
 void ctr_watch_set(struct ctr_watch *watch, uint32_t events);
 void ctr_watch_remove(struct ctr_watch *watch);
-struct ctr_timer *ctr_timer_add(struct ctr_loop *loop, uint64_t ms, void (*cb)(void *arg), void *arg);
+struct ctr_timer *
+ctr_timer_add(struct ctr_loop *loop, uint64_t ms, void (*cb)(void *arg), void *arg);
 void ctr_timer_set(struct ctr_timer *timer, uint64_t ms);
 void ctr_timer_remove(struct ctr_timer *timer);
-struct ctr_child *ctr_child_spawn(struct ctr_loop *loop, const struct ctr_spawn *spawn, bool detached,
-                                  void (*exited)(void *arg, int32_t status, int32_t signal), void *arg, struct ctr_error *err);
+struct ctr_child *
+ctr_child_spawn(struct ctr_loop *loop, const struct ctr_spawn *spawn, bool detached,
+                void (*exited)(void *arg, int32_t status, int32_t signal), void *arg,
+                struct ctr_error *err);
 int32_t ctr_child_pid(const struct ctr_child *child);
 int ctr_child_kill(struct ctr_child *child, int32_t signal);
-void ctr_child_forget(struct ctr_child *child);  /* no callback any more; kills it if it still runs */
-void ctr_child_release(struct ctr_child *child); /* no callback any more; lets it live (it is still reaped) */
+void
+ctr_child_forget(struct ctr_child *child); /* no callback any more; kills it if it still runs */
+void ctr_child_release(
+    struct ctr_child *child); /* no callback any more; lets it live (it is still reaped) */
 /* Calls cb(arg, signal) on the loop's thread for SIGINT, SIGTERM, SIGHUP. */
-int ctr_signal_watch(struct ctr_loop *loop, int signal, void (*cb)(void *arg, int signal), void *arg, struct ctr_error *err);
-int ctr_loop_work(struct ctr_loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+int ctr_signal_watch(struct ctr_loop *loop, int signal, void (*cb)(void *arg, int signal),
+                     void *arg, struct ctr_error *err);
+int ctr_loop_work(struct ctr_loop *loop, void (*work)(void *arg), void (*done)(void *arg),
+                  void *arg);
 
 #endif

@@ -20,7 +20,8 @@
 
 struct ctr_nets;
 
-int ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_nets **ret, struct ctr_error *err);
+int ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_nets **ret,
+                    struct ctr_error *err);
 void ctr_nets_destroy(struct ctr_nets *nets); /* the ctr-net processes live on; takes NULL */
 
 /* One container on one network. */
@@ -37,12 +38,15 @@ struct ctr_attachment {
 /* Leases (or finds) the container's address, starts the network's ctr-net if it does not run, attaches a port, publishes. `vmm_kinds`: what the VMM speaks.
  * `publish`: JSON array of {proto, host_address, host_port, port}; *ret_published (new reference) is the same with the real host ports. Network "default" is made on first use.
  * Network "none" gives no port (fd -1, no address). On failure nothing is left attached. */
-int ctr_nets_connect(struct ctr_nets *nets, const char *network, const char *container, uint32_t vmm_kinds, const json_t *publish,
-                     struct ctr_attachment *ret, json_t **ret_published, struct ctr_error *err);
+int ctr_nets_connect(struct ctr_nets *nets, const char *network, const char *container,
+                     uint32_t vmm_kinds, const json_t *publish, struct ctr_attachment *ret,
+                     json_t **ret_published, struct ctr_error *err);
 /* Takes the port away; the lease stays. Missing things are no error. */
-int ctr_nets_disconnect(struct ctr_nets *nets, const char *network, const char *container, struct ctr_error *err);
+int ctr_nets_disconnect(struct ctr_nets *nets, const char *network, const char *container,
+                        struct ctr_error *err);
 /* Gives the address back (rm). */
-int ctr_nets_release(struct ctr_nets *nets, const char *network, const char *container, struct ctr_error *err);
+int ctr_nets_release(struct ctr_nets *nets, const char *network, const char *container,
+                     struct ctr_error *err);
 /* Network records as JSON {name, driver, subnet, gateway, internal, id, created, containers:{ID:{address,mac}}}; new references. -ENOENT names the network. */
 json_t *ctr_nets_list(struct ctr_nets *nets, struct ctr_error *err);
 json_t *ctr_nets_inspect(struct ctr_nets *nets, const char *network, struct ctr_error *err);

@@ -16,28 +16,35 @@
 #include <ctr/vmm.h>
 
 /* Loads one file and checks magic, ABI, size, kind (0: any), name, ops' size and required slots. The object lives for ever. */
-int ctr_plugin_load(const char *path, uint32_t kind, const struct ctr_plugin **ret, struct ctr_error *err);
+int ctr_plugin_load(const char *path, uint32_t kind, const struct ctr_plugin **ret,
+                    struct ctr_error *err);
 
 /* Looks through the profile's folders for KIND-NAME.so ("storage-ext4.so", "vmm-qemu.so") and loads it. ret_path (may be NULL): caller
  * frees. An unknown name lists what there is. */
-int ctr_plugin_find(const struct ctr_conf *conf, uint32_t kind, const char *name, const struct ctr_plugin **ret, char **ret_path,
-                    struct ctr_error *err);
+int ctr_plugin_find(const struct ctr_conf *conf, uint32_t kind, const char *name,
+                    const struct ctr_plugin **ret, char **ret_path, struct ctr_error *err);
 
 /* What `plugin ls` shows: loads everything in the folders and writes a JSON array of {path, kind, name, version, help, abi, options: [{name,
  * type, default, choices, min, max, help}], error} to stdout. Run in a process of its own (`ctrd --describe-plugins`), so that ctrd
  * keeps no plugin of vmm and net in its memory. */
 int ctr_plugin_describe_all(const struct ctr_conf *conf, struct ctr_error *err);
-const char *ctr_kind_name(uint32_t kind); /* "registry", "storage", "net", "vmm"; NULL if unknown */
+const char *
+ctr_kind_name(uint32_t kind); /* "registry", "storage", "net", "vmm"; NULL if unknown */
 
 /* Frozen copies of the public tables: slots beyond the plugin's size are NULL. */
-const struct ctr_storage_ops *ctr_plugin_storage_ops(const struct ctr_plugin *plugin, struct ctr_storage_ops *copy);
-const struct ctr_registry_ops *ctr_plugin_registry_ops(const struct ctr_plugin *plugin, struct ctr_registry_ops *copy);
-const struct ctr_net_ops *ctr_plugin_net_ops(const struct ctr_plugin *plugin, struct ctr_net_ops *copy);
-const struct ctr_vmm_ops *ctr_plugin_vmm_ops(const struct ctr_plugin *plugin, struct ctr_vmm_ops *copy);
+const struct ctr_storage_ops *
+ctr_plugin_storage_ops(const struct ctr_plugin *plugin, struct ctr_storage_ops *copy);
+const struct ctr_registry_ops *
+ctr_plugin_registry_ops(const struct ctr_plugin *plugin, struct ctr_registry_ops *copy);
+const struct ctr_net_ops *
+ctr_plugin_net_ops(const struct ctr_plugin *plugin, struct ctr_net_ops *copy);
+const struct ctr_vmm_ops *
+ctr_plugin_vmm_ops(const struct ctr_plugin *plugin, struct ctr_vmm_ops *copy);
 
 /* Host services for one instance. loop NULL: has_loop is 0. Takes ownership of options. state_dir may be NULL. */
-int ctr_host_create(struct ctr_loop *loop, struct ctr_options *take_options, const char *plugin, const char *instance,
-                    const char *state_dir, const char *run_dir, struct ctr_host **ret, struct ctr_error *err);
+int ctr_host_create(struct ctr_loop *loop, struct ctr_options *take_options, const char *plugin,
+                    const char *instance, const char *state_dir, const char *run_dir,
+                    struct ctr_host **ret, struct ctr_error *err);
 void ctr_host_destroy(struct ctr_host *host); /* takes NULL */
 
 #endif

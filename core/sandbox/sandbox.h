@@ -50,17 +50,21 @@ int ctr_sandbox_main(const char *folder);
 
 /* Reading a container's log, for ctrd. */
 struct ctr_log_record {
-    int stream;      /* 1 or 2 */
+    int stream; /* 1 or 2 */
     int64_t time_ns;
     const char *bytes; /* valid until the next call */
     size_t length;
 };
 struct ctr_log_reader;
 /* Starts at the oldest record, or so that about `tail` lines remain (-1: all). */
-int ctr_log_open(const char *folder, int64_t tail, struct ctr_log_reader **ret, struct ctr_error *err);
+int ctr_log_open(const char *folder, int64_t tail, struct ctr_log_reader **ret,
+                 struct ctr_error *err);
 /* 1: a record; 0: none yet (call again when the container wrote more; follows rotation); negative: damaged. */
-int ctr_log_next(struct ctr_log_reader *reader, struct ctr_log_record *ret, struct ctr_error *err);
-int ctr_log_fd(const struct ctr_log_reader *reader); /* an inotify or kqueue fd that is readable when there may be more; -1 if none */
+int
+ctr_log_next(struct ctr_log_reader *reader, struct ctr_log_record *ret, struct ctr_error *err);
+int ctr_log_fd(
+    const struct ctr_log_reader *
+        reader); /* an inotify or kqueue fd that is readable when there may be more; -1 if none */
 void ctr_log_close(struct ctr_log_reader *reader);
 
 #endif

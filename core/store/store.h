@@ -27,22 +27,28 @@ const char *ctr_store_data(const struct ctr_store *store);
 struct ctr_ingest;
 /* Begins or resumes; *ret_offset is how many bytes are there already (their hash state is rebuilt). size -1: unknown. -EBUSY while another
  * thread ingests the same digest: wait and look again. digest NULL: not known yet. */
-int ctr_ingest_open(struct ctr_store *store, const char *digest, int64_t size, struct ctr_ingest **ret, uint64_t *ret_offset,
-                    struct ctr_error *err);
-int ctr_ingest_write(struct ctr_ingest *ingest, const void *bytes, size_t length, struct ctr_error *err); /* -EFBIG past size */
+int ctr_ingest_open(struct ctr_store *store, const char *digest, int64_t size,
+                    struct ctr_ingest **ret, uint64_t *ret_offset, struct ctr_error *err);
+int ctr_ingest_write(struct ctr_ingest *ingest, const void *bytes, size_t length,
+                     struct ctr_error *err);                              /* -EFBIG past size */
 int ctr_ingest_restart(struct ctr_ingest *ingest, struct ctr_error *err); /* back to offset 0 */
 /* Checks size and digest, makes it durable; ret_digest[72] may be NULL. Frees the ingest in every case; on a mismatch the bytes are gone. */
 int ctr_ingest_commit(struct ctr_ingest *take_ingest, char *ret_digest, struct ctr_error *err);
 /* Frees it; keeps the bytes for a later resume if `keep`. Takes NULL. */
 void ctr_ingest_abort(struct ctr_ingest *take_ingest, bool keep);
 
-bool ctr_blob_exists(struct ctr_store *store, const char *digest, uint64_t *ret_size); /* ret_size may be NULL */
-int ctr_blob_open(struct ctr_store *store, const char *digest, int *ret_fd, uint64_t *ret_size, struct ctr_error *err);
+bool ctr_blob_exists(struct ctr_store *store, const char *digest,
+                     uint64_t *ret_size); /* ret_size may be NULL */
+int ctr_blob_open(struct ctr_store *store, const char *digest, int *ret_fd, uint64_t *ret_size,
+                  struct ctr_error *err);
 /* Whole small blob, re-hashed while read; caller frees *ret. */
-int ctr_blob_read(struct ctr_store *store, const char *digest, size_t max, char **ret, size_t *ret_length, struct ctr_error *err);
-int ctr_blob_put(struct ctr_store *store, const void *bytes, size_t length, char ret_digest[72], struct ctr_error *err);
+int ctr_blob_read(struct ctr_store *store, const char *digest, size_t max, char **ret,
+                  size_t *ret_length, struct ctr_error *err);
+int ctr_blob_put(struct ctr_store *store, const void *bytes, size_t length, char ret_digest[72],
+                 struct ctr_error *err);
 int ctr_blob_remove(struct ctr_store *store, const char *digest, struct ctr_error *err);
-int ctr_blob_each(struct ctr_store *store, int (*each)(void *arg, const char *digest, uint64_t size), void *arg,
+int ctr_blob_each(struct ctr_store *store,
+                  int (*each)(void *arg, const char *digest, uint64_t size), void *arg,
                   struct ctr_error *err);
 
 /* --- SHA-256 (libcrypto) --- */
@@ -50,20 +56,26 @@ int ctr_blob_each(struct ctr_store *store, int (*each)(void *arg, const char *di
 struct ctr_sha256;
 struct ctr_sha256 *ctr_sha256_create(void); /* NULL: out of memory */
 void ctr_sha256_add(struct ctr_sha256 *sha, const void *bytes, size_t length);
-void ctr_sha256_finish(struct ctr_sha256 *sha, char ret_digest[72]); /* "sha256:…"; the object may be used anew */
-void ctr_sha256_destroy(struct ctr_sha256 *sha);                     /* takes NULL */
+void ctr_sha256_finish(struct ctr_sha256 *sha,
+                       char ret_digest[72]);     /* "sha256:…"; the object may be used anew */
+void ctr_sha256_destroy(struct ctr_sha256 *sha); /* takes NULL */
 
 /* --- records: JSON objects by (table, key), written in one transaction each --- */
 
 /* Tables: "image" (key: reference), "snapshot" (instance/chain_id), "container" (ID), "network" (name), "lease" (network/container). */
-int ctr_record_put(struct ctr_store *store, const char *table, const char *key, const json_t *value, struct ctr_error *err);
+int ctr_record_put(struct ctr_store *store, const char *table, const char *key,
+                   const json_t *value, struct ctr_error *err);
 /* Fails with -EEXIST if the key is taken: the race-free way to claim a name or an address. */
-int ctr_record_claim(struct ctr_store *store, const char *table, const char *key, const json_t *value, struct ctr_error *err);
-json_t *ctr_record_get(struct ctr_store *store, const char *table, const char *key, struct ctr_error *err); /* new reference; NULL with -ENOENT */
-int ctr_record_remove(struct ctr_store *store, const char *table, const char *key, struct ctr_error *err);  /* a missing one is no error */
+int ctr_record_claim(struct ctr_store *store, const char *table, const char *key,
+                     const json_t *value, struct ctr_error *err);
+json_t *ctr_record_get(struct ctr_store *store, const char *table, const char *key,
+                       struct ctr_error *err); /* new reference; NULL with -ENOENT */
+int ctr_record_remove(struct ctr_store *store, const char *table, const char *key,
+                      struct ctr_error *err); /* a missing one is no error */
 /* Calls each(arg, key, value) in key order; a non-zero result ends the loop and is returned. value is borrowed. */
-int ctr_record_each(struct ctr_store *store, const char *table, int (*each)(void *arg, const char *key, const json_t *value),
-                    void *arg, struct ctr_error *err);
+int ctr_record_each(struct ctr_store *store, const char *table,
+                    int (*each)(void *arg, const char *key, const json_t *value), void *arg,
+                    struct ctr_error *err);
 
 /* Rewrites index.json from the "image" records ({"digest","mediaType","size"} each). Durable. */
 int ctr_store_write_index(struct ctr_store *store, struct ctr_error *err);

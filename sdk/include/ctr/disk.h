@@ -18,19 +18,20 @@ enum ctr_disk_flags {
 enum ctr_disk_role {
     CTR_DISK_ROOT = 1,  /* the whole root filesystem */
     CTR_DISK_LOWER = 2, /* a read-only layer of an overlay, lowest first */
-    CTR_DISK_UPPER = 3, /* the writable part of an overlay (directories "upper" and "work" inside) */
+    CTR_DISK_UPPER =
+        3, /* the writable part of an overlay (directories "upper" and "work" inside) */
 };
 
 /* One disk. Strings are the giver's and valid as its slot says. */
 struct ctr_disk {
-    uint32_t size;        /* sizeof(struct ctr_disk) */
-    uint32_t format;      /* enum ctr_disk_format */
-    uint32_t flags;       /* enum ctr_disk_flags */
-    uint32_t role;        /* enum ctr_disk_role */
-    const char *path;     /* absolute path of an image file or device */
-    const char *fstype;   /* the guest's name for the filesystem: "ext4", "erofs" */
-    const char *options;  /* mount options for the guest, or "" */
-    uint64_t bytes;       /* the disk's size as the guest sees it */
+    uint32_t size;       /* sizeof(struct ctr_disk) */
+    uint32_t format;     /* enum ctr_disk_format */
+    uint32_t flags;      /* enum ctr_disk_flags */
+    uint32_t role;       /* enum ctr_disk_role */
+    const char *path;    /* absolute path of an image file or device */
+    const char *fstype;  /* the guest's name for the filesystem: "ext4", "erofs" */
+    const char *options; /* mount options for the guest, or "" */
+    uint64_t bytes;      /* the disk's size as the guest sees it */
 };
 
 #endif

@@ -19,9 +19,9 @@ struct ctr_error {
     char msg[1016];
 };
 
-#define CTR_ERROR_INIT \
-    { \
-        .size = sizeof(struct ctr_error) \
+#define CTR_ERROR_INIT                                                                         \
+    {                                                                                          \
+        .size = sizeof(struct ctr_error)                                                       \
     }
 
 /* Records a failure and returns `code`, so that `return ctr_fail(err, -ENOENT, "…")` is the way to fail.

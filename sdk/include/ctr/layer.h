@@ -34,16 +34,16 @@ struct ctr_layer_xattr {
 /* One entry, valid during the callback. */
 struct ctr_layer_entry {
     uint32_t size;
-    uint32_t type;        /* enum ctr_layer_type */
-    const char *path;     /* cleaned; "" is the root directory itself */
-    const char *target;   /* of a symbolic link as written, of a hard link cleaned; else NULL */
-    uint32_t mode;        /* permission bits, 07777 */
+    uint32_t type;      /* enum ctr_layer_type */
+    const char *path;   /* cleaned; "" is the root directory itself */
+    const char *target; /* of a symbolic link as written, of a hard link cleaned; else NULL */
+    uint32_t mode;      /* permission bits, 07777 */
     uint32_t uid, gid;
     uint32_t major, minor;
-    int64_t mtime;        /* seconds since the epoch */
+    int64_t mtime; /* seconds since the epoch */
     uint32_t mtime_nsec;
     uint32_t n_xattrs;
-    uint64_t bytes;       /* of a file */
+    uint64_t bytes; /* of a file */
     const struct ctr_layer_xattr *xattrs;
 };
 
@@ -61,7 +61,8 @@ struct ctr_layer_ops {
     /* An entry; for a file, data calls follow. */
     int (*entry)(void *arg, const struct ctr_layer_entry *entry, struct ctr_error *err);
     /* Bytes of the current file; holes are skipped: offsets grow, gaps are zero. */
-    int (*data)(void *arg, const void *bytes, size_t length, uint64_t offset, struct ctr_error *err);
+    int (*data)(void *arg, const void *bytes, size_t length, uint64_t offset,
+                struct ctr_error *err);
     /* After the last byte of a file. */
     int (*end)(void *arg, struct ctr_error *err);
     /* ".wh.NAME": `path` (cleaned, of the hidden name) is removed from lower layers. */
@@ -71,8 +72,8 @@ struct ctr_layer_ops {
 };
 
 /* Walks the stream on `fd` to its end, also past the end-of-archive mark. Blocks. Any thread. */
-int ctr_layer_walk(int32_t fd, const struct ctr_layer_limits *limits, const struct ctr_layer_ops *ops, void *arg,
-                   struct ctr_error *err);
+int ctr_layer_walk(int32_t fd, const struct ctr_layer_limits *limits,
+                   const struct ctr_layer_ops *ops, void *arg, struct ctr_error *err);
 
 /* Cleans a path as the walker does into ret[capacity]; -EBADMSG if it climbs out or is too long. */
 int ctr_layer_clean(const char *path, char *ret, size_t capacity);

@@ -13,36 +13,37 @@
 
 /* How a port reaches a VM. Both sides say which kinds they speak (a bit set), the core takes the lowest common bit. */
 enum ctr_port_kind {
-    CTR_PORT_DGRAM = 1,  /* a connected SOCK_DGRAM socket: one Ethernet frame without FCS per datagram */
+    CTR_PORT_DGRAM =
+        1, /* a connected SOCK_DGRAM socket: one Ethernet frame without FCS per datagram */
     CTR_PORT_TAP = 2,    /* a tap device's fd (IFF_TAP|IFF_NO_PI) */
     CTR_PORT_NATIVE = 4, /* `native` names something that one VMM understands by itself */
 };
 
 struct ctr_network {
     uint32_t size;
-    uint32_t mtu;        /* 1500 by default */
+    uint32_t mtu; /* 1500 by default */
     const char *name;
-    uint32_t subnet;     /* IPv4 network address, host byte order */
-    uint32_t prefix;     /* its length */
-    uint32_t gateway;    /* the address that the network itself answers at, host byte order */
-    uint32_t dns;        /* the resolver's address on the network, host byte order */
-    uint32_t internal;   /* 1: no way out */
+    uint32_t subnet;   /* IPv4 network address, host byte order */
+    uint32_t prefix;   /* its length */
+    uint32_t gateway;  /* the address that the network itself answers at, host byte order */
+    uint32_t dns;      /* the resolver's address on the network, host byte order */
+    uint32_t internal; /* 1: no way out */
     uint32_t reserved;
 };
 
 struct ctr_port_spec {
     uint32_t size;
-    uint32_t kind;       /* the enum ctr_port_kind that was matched */
-    const char *id;      /* the container's ID; unique among the network's ports */
-    uint8_t mac[6];      /* the only source address that the port may use */
+    uint32_t kind;  /* the enum ctr_port_kind that was matched */
+    const char *id; /* the container's ID; unique among the network's ports */
+    uint8_t mac[6]; /* the only source address that the port may use */
     uint8_t reserved[2];
-    uint32_t address;    /* the port's IPv4 address, host byte order */
+    uint32_t address; /* the port's IPv4 address, host byte order */
 };
 
 struct ctr_port {
     uint32_t size;
     uint32_t kind;
-    int32_t fd;          /* the VM's end; the caller owns it. -1 for NATIVE */
+    int32_t fd; /* the VM's end; the caller owns it. -1 for NATIVE */
     uint32_t mtu;
     char native[64];
 };
@@ -82,7 +83,8 @@ struct ctr_net_ops {
     /* Called once. Required. After a failure only close may follow. */
     int (*create)(void *self, const struct ctr_network *network, struct ctr_error *err);
     /* Makes a port. -EEXIST for a known id. Required unless port_kinds is 0. */
-    int (*attach)(void *self, const struct ctr_port_spec *spec, struct ctr_port *ret, struct ctr_error *err);
+    int (*attach)(void *self, const struct ctr_port_spec *spec, struct ctr_port *ret,
+                  struct ctr_error *err);
     /* Removes it with all that was published for its address; -ENOENT if unknown. Required unless port_kinds is 0. */
     int (*detach)(void *self, const char *id, struct ctr_error *err);
     /* Forwards a host port. -EADDRINUSE and -EACCES keep their meaning. NULL: the core refuses `-p` by the plugin's name. */

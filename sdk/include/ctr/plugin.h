@@ -53,8 +53,8 @@ struct ctr_option {
 struct ctr_plugin {
     uint32_t magic; /* CTR_PLUGIN_MAGIC */
     uint16_t abi_major, abi_minor;
-    uint32_t size; /* sizeof(struct ctr_plugin) */
-    uint32_t kind; /* enum ctr_kind */
+    uint32_t size;    /* sizeof(struct ctr_plugin) */
+    uint32_t kind;    /* enum ctr_kind */
     const char *name; /* as the profile names it, [a-z][a-z0-9-]{0,31} */
     const char *version;
     const char *help; /* one line */
@@ -67,19 +67,19 @@ struct ctr_plugin {
 #define CTR_EXPORT __attribute__((visibility("default")))
 
 /* Defines the exported object. Use: CTR_PLUGIN(CTR_KIND_STORAGE, "mem", "1.0", "help", options, &ops); */
-#define CTR_PLUGIN(kind_, name_, version_, help_, options_, ops_) \
-    CTR_EXPORT const struct ctr_plugin ctr_plugin = { \
-        .magic = CTR_PLUGIN_MAGIC, \
-        .abi_major = CTR_ABI_MAJOR, \
-        .abi_minor = CTR_ABI_MINOR, \
-        .size = sizeof(struct ctr_plugin), \
-        .kind = (kind_), \
-        .name = (name_), \
-        .version = (version_), \
-        .help = (help_), \
-        .options = (options_), \
-        .n_options = sizeof(options_) / sizeof((options_)[0]), \
-        .ops = (ops_), \
+#define CTR_PLUGIN(kind_, name_, version_, help_, options_, ops_)                              \
+    CTR_EXPORT const struct ctr_plugin ctr_plugin = {                                          \
+        .magic = CTR_PLUGIN_MAGIC,                                                             \
+        .abi_major = CTR_ABI_MAJOR,                                                            \
+        .abi_minor = CTR_ABI_MINOR,                                                            \
+        .size = sizeof(struct ctr_plugin),                                                     \
+        .kind = (kind_),                                                                       \
+        .name = (name_),                                                                       \
+        .version = (version_),                                                                 \
+        .help = (help_),                                                                       \
+        .options = (options_),                                                                 \
+        .n_options = sizeof(options_) / sizeof((options_)[0]),                                 \
+        .ops = (ops_),                                                                         \
     }
 
 enum ctr_log_level {
@@ -101,8 +101,9 @@ struct ctr_spawn {
     const char *file;        /* absolute path */
     const char *const *argv; /* NULL-terminated, argv[0] included */
     const char *const *envp; /* NULL-terminated; NULL: an empty environment */
-    const int32_t *fds;      /* fds[i] becomes descriptor i of the child; -1: /dev/null. All others are closed. */
-    uint32_t uid, gid;       /* 0: keep those of the host process */
+    const int32_t *
+        fds; /* fds[i] becomes descriptor i of the child; -1: /dev/null. All others are closed. */
+    uint32_t uid, gid; /* 0: keep those of the host process */
 };
 
 struct ctr_watch;
@@ -128,31 +129,36 @@ struct ctr_host {
     int64_t (*option_int)(const struct ctr_host *host, const char *name); /* INT and SIZE */
     bool (*option_bool)(const struct ctr_host *host, const char *name);
 
-    const char *instance;  /* the profile's name of this instance, e.g. "default", "fast" */
-    const char *state_dir; /* absolute; a folder of this instance's own on disk, exists, 0700; NULL for vmm and net */
-    const char *run_dir;   /* absolute; a folder for sockets, exists, 0700 */
+    const char *instance; /* the profile's name of this instance, e.g. "default", "fast" */
+    const char *
+        state_dir; /* absolute; a folder of this instance's own on disk, exists, 0700; NULL for vmm and net */
+    const char *run_dir; /* absolute; a folder for sockets, exists, 0700 */
 
     /* Calls cb(arg, events) while fd is ready. NULL on failure (errno). The fd stays the plugin's. */
     struct ctr_watch *(*watch_add)(const struct ctr_host *host, int32_t fd, uint32_t events,
                                    void (*cb)(void *arg, uint32_t events), void *arg);
     void (*watch_set)(struct ctr_watch *watch, uint32_t events); /* 0: paused */
-    void (*watch_remove)(struct ctr_watch *watch);               /* before the fd is closed; takes NULL */
+    void (*watch_remove)(struct ctr_watch *watch); /* before the fd is closed; takes NULL */
 
     /* Calls cb(arg) once after `ms` milliseconds; the timer stays until removed. */
-    struct ctr_timer *(*timer_add)(const struct ctr_host *host, uint64_t ms, void (*cb)(void *arg), void *arg);
+    struct ctr_timer *(*timer_add)(const struct ctr_host *host, uint64_t ms,
+                                   void (*cb)(void *arg), void *arg);
     void (*timer_set)(struct ctr_timer *timer, uint64_t ms); /* arms it again */
     void (*timer_remove)(struct ctr_timer *timer);           /* takes NULL */
 
     /* Starts a child; exited(arg, status, signal) is called once when it ended. NULL on failure, see err. */
     struct ctr_child *(*spawn)(const struct ctr_host *host, const struct ctr_spawn *spawn,
-                               void (*exited)(void *arg, int32_t status, int32_t signal), void *arg,
-                               struct ctr_error *err);
+                               void (*exited)(void *arg, int32_t status, int32_t signal),
+                               void *arg, struct ctr_error *err);
     int32_t (*child_pid)(const struct ctr_child *child);
-    int (*child_kill)(struct ctr_child *child, int32_t signal); /* 0, or -ESRCH once it has ended */
-    void (*child_forget)(struct ctr_child *child); /* no callback any more; kills it if it runs; takes NULL */
+    int (*child_kill)(struct ctr_child *child,
+                      int32_t signal); /* 0, or -ESRCH once it has ended */
+    void (*child_forget)(
+        struct ctr_child *child); /* no callback any more; kills it if it runs; takes NULL */
 
     /* Runs work(arg) on the pool, then done(arg) on the loop's thread. 0 or a negative code. */
-    int (*work)(const struct ctr_host *host, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+    int (*work)(const struct ctr_host *host, void (*work)(void *arg), void (*done)(void *arg),
+                void *arg);
 };
 
 #endif

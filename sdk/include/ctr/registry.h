@@ -12,7 +12,8 @@
 enum ctr_credential_type {
     CTR_CREDENTIAL_PASSWORD = 1, /* user and secret */
     CTR_CREDENTIAL_IDENTITY = 2, /* secret is an identity (refresh) token */
-    CTR_CREDENTIAL_BEARER = 3,   /* secret is a ready bearer token for the asked repository and actions */
+    CTR_CREDENTIAL_BEARER =
+        3, /* secret is a ready bearer token for the asked repository and actions */
 };
 
 struct ctr_registry_query {
@@ -44,17 +45,22 @@ struct ctr_registry_ops {
      * next in the chain is asked. Any other failure stops the chain and is reported. Required. Worker thread, may block at most
      * 30 s. */
     int (*get)(void *self, const struct ctr_registry_query *query,
-               void (*answer)(void *arg, const struct ctr_credential *credential), void *arg, struct ctr_error *err);
+               void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
+               struct ctr_error *err);
     /* Keeps a credential durably. NULL: `login` goes to the next in the chain. */
-    int (*store)(void *self, const char *host, const struct ctr_credential *credential, struct ctr_error *err);
+    int (*store)(void *self, const char *host, const struct ctr_credential *credential,
+                 struct ctr_error *err);
     /* Forgets a credential; -ENOENT if there is none. NULL: as for store. */
     int (*erase)(void *self, const char *host, struct ctr_error *err);
     /* Calls each(arg, host, user) for all that is stored; no secrets. NULL: nothing is listed. */
-    int (*list)(void *self, void (*each)(void *arg, const char *host, const char *user), void *arg, struct ctr_error *err);
+    int (*list)(void *self, void (*each)(void *arg, const char *host, const char *user),
+                void *arg, struct ctr_error *err);
     /* Replaces the token exchange: given the registry's WWW-Authenticate parameters, answers a BEARER credential. NULL: the core
      * does the exchange of distribution-spec's token authentication. */
-    int (*token)(void *self, const struct ctr_registry_query *query, const char *realm, const char *service, const char *scope,
-                 void (*answer)(void *arg, const struct ctr_credential *credential), void *arg, struct ctr_error *err);
+    int (*token)(void *self, const struct ctr_registry_query *query, const char *realm,
+                 const char *service, const char *scope,
+                 void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
+                 struct ctr_error *err);
 };
 
 #endif

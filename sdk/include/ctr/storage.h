@@ -21,7 +21,8 @@ enum ctr_storage_caps {
     /* Every layer is committed on its own and shared (EROFS). Without it the core applies all layers of an image to one
      * key and commits only the top chain. */
     CTR_STORAGE_PER_LAYER = 1,
-    CTR_STORAGE_FAST_CLONE = 2, /* clone() does not depend on the image's size on this data root */
+    CTR_STORAGE_FAST_CLONE =
+        2, /* clone() does not depend on the image's size on this data root */
 };
 
 struct ctr_storage_limits {
@@ -51,8 +52,8 @@ struct ctr_storage_ops {
 
     /* Begins a snapshot on top of `parent` (a committed chain_id) or, with NULL, from nothing. -EEXIST if the key exists,
      * -ENOENT if the parent does not. Required. */
-    int (*prepare)(void *self, const char *key, const char *parent, const struct ctr_storage_limits *limits,
-                   struct ctr_error *err);
+    int (*prepare)(void *self, const char *key, const char *parent,
+                   const struct ctr_storage_limits *limits, struct ctr_error *err);
     /* Applies one layer: an uncompressed tar stream (image-spec/layer.md) read from tar_fd until its end. The fd stays the
      * caller's; the plugin must read it to the end of the stream (the core checks the diff_id over all bytes, also those
      * after the end-of-archive mark). After a failure only remove(key) may follow. Required. */
@@ -62,18 +63,22 @@ struct ctr_storage_ops {
     int (*commit)(void *self, const char *key, const char *chain_id, struct ctr_error *err);
 
     /* Makes a container's writable disk from a committed snapshot; `bytes` 0: the plugin's own default size. Required. */
-    int (*clone)(void *self, const char *key, const char *chain_id, uint64_t bytes, struct ctr_error *err);
+    int (*clone)(void *self, const char *key, const char *chain_id, uint64_t bytes,
+                 struct ctr_error *err);
     /* Calls each(arg, disk) for every disk of a cloned key, in the order the guest shall see them; the disk is valid only
      * during that call. Required. */
-    int (*disks)(void *self, const char *key, void (*each)(void *arg, const struct ctr_disk *disk), void *arg,
+    int (*disks)(void *self, const char *key,
+                 void (*each)(void *arg, const struct ctr_disk *disk), void *arg,
                  struct ctr_error *err);
 
     /* Removes a key or a committed chain_id; a missing one is no error. -EBUSY if others build on it. Required. */
     int (*remove)(void *self, const char *name, struct ctr_error *err);
     /* -ENOENT if there is no such key or chain_id. Required. */
-    int (*usage)(void *self, const char *name, struct ctr_storage_usage *ret, struct ctr_error *err);
+    int (*usage)(void *self, const char *name, struct ctr_storage_usage *ret,
+                 struct ctr_error *err);
     /* Calls each(arg, name, committed) for all keys and chains. NULL: the core cannot sweep orphans. */
-    int (*list)(void *self, void (*each)(void *arg, const char *name, int32_t committed), void *arg, struct ctr_error *err);
+    int (*list)(void *self, void (*each)(void *arg, const char *name, int32_t committed),
+                void *arg, struct ctr_error *err);
 };
 
 #endif
