@@ -118,3 +118,36 @@ include tests/tests.mk
 all: $(PROGRAMS) $(PLUGINS) $(CONF) guest
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+# ---- what a newcomer types ----
+.PHONY: quickstart deps install help
+quickstart:
+	MAKE="$(MAKE)" BUILD="$(BUILD)" tools/quickstart
+deps:
+	tools/install-deps build run
+
+GUEST_FILES = $(wildcard $(BUILD)/share/ctr/guest/*/*)
+install: all
+	install -d -m 755 $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/ctr/plugins $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	  $(DESTDIR)$(PREFIX)/include/ctr $(DESTDIR)$(PREFIX)/etc/ctr $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(filter $(BUILD)/lib/ctr/%,$(PLUGINS)) $(DESTDIR)$(PREFIX)/lib/ctr/plugins
+	install -m 644 $(SDK_LIB) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(wildcard sdk/include/ctr/*.h) $(DESTDIR)$(PREFIX)/include/ctr
+	install -m 644 $(CONF) $(DESTDIR)$(PREFIX)/etc/ctr
+	sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@VERSION@,$(VERSION),g' sdk/ctr-sdk.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/ctr-sdk.pc
+	for page in $(wildcard man/*.[1-8]); do section=$${page##*.}; \
+	  install -d -m 755 $(DESTDIR)$(PREFIX)/share/man/man$$section; \
+	  install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section; done
+	for file in $(patsubst $(BUILD)/%,%,$(GUEST_FILES)); do \
+	  install -d -m 755 $(DESTDIR)$(PREFIX)/$${file%/*}; install -m 644 $(BUILD)/$$file $(DESTDIR)$(PREFIX)/$$file; done
+
+help:
+	@echo 'make quickstart   install what is needed, build, fetch a kernel, run a container'
+	@echo 'make              build programs, plugins and the guest into $(BUILD)/'
+	@echo 'make test         install what the tests need and run all of them'
+	@echo 'make check        all tests and checks; check-{style,unit,conform,cli,vm,hostile,fuzz,asan,clang,valgrind}'
+	@echo 'make bench        figures as ratios against named peers'
+	@echo 'make kernel-fetch the Debian cloud kernel package, unpacked into $(BUILD)/'
+	@echo 'make install      PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make format, make deps'
