@@ -115,7 +115,7 @@ include guest/guest.mk
 include tests/tests.mk
 
 .PHONY: all
-all: $(PROGRAMS) $(PLUGINS) $(CONF) guest
+all: $(PROGRAMS) $(filter $(BUILD)/lib/%,$(PLUGINS)) $(CONF) guest
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
