@@ -71,6 +71,7 @@ struct ctr_buf {
     size_t length, capacity;
     bool failed; /* an allocation failed: later adds do nothing; check once at the end */
 };
+/* For CTR_AUTO(buf). */
 static inline void
 ctr_auto_buf(struct ctr_buf *buf)
 {
@@ -94,7 +95,8 @@ char *ctr_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 enum ctr_log_levels { CTR_LEVEL_ERROR = 1, CTR_LEVEL_WARN, CTR_LEVEL_INFO, CTR_LEVEL_DEBUG };
 /* Name of the process in each line, and the most verbose level shown (default INFO). Call once in main. */
 void ctr_log_init(const char *process, int level);
-/* Writes `time=… level=… process=… msg="…" ` and the formatted key=value rest; control characters are escaped. One write(2). */
+/* Writes `time=… level=… process=… ` and the text in one write(2), control characters escaped. A format that begins with `key=` is
+ * taken as pairs (`"id=%s msg=\"started\""`); any other text becomes msg="…". */
 void ctr_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* --- text --- */
@@ -111,6 +113,10 @@ const char *ctr_format_size(uint64_t bytes, char ret[16]);
 const char *ctr_format_duration(int64_t seconds, char ret[32]);
 /* Replaces control characters, invalid UTF-8 and escapes in text from outside, for a terminal or log. Caller frees. */
 char *ctr_printable(const char *text);
+/* All of the bytes are well-formed UTF-8. */
+bool ctr_is_utf8(const char *text, size_t length);
+/* Length of the character at text if it is well-formed and safe to print (no control, no mark that reorders text), else 0. */
+size_t ctr_utf8_printable(const char *text, size_t length);
 /* Damerau-Levenshtein distance; and the entry of a NULL-terminated list nearest to word, NULL if none is near. */
 size_t ctr_distance(const char *a, const char *b);
 const char *ctr_nearest(const char *word, const char *const *list);
@@ -183,6 +189,8 @@ int ctr_read_all(int fd, void *bytes, size_t length, size_t *ret_n);
 int ctr_check_trusted_path(const char *path, struct ctr_error *err);
 /* Absolute path of a leading "~/" or of a relative path against `base` (NULL: the working directory). Caller frees. */
 char *ctr_expand_path(const char *path, const char *base);
+/* The path without its last component ("." or "/" where none is left); caller frees. */
+char *ctr_parent_dir(const char *path);
 /* Folder that holds bin/ of the running program ("/usr", ".../build"); caller frees. Programs find each other from it. */
 char *ctr_prefix_dir(void);
 /* Durable free space check and clone: reflink where the filesystem can, else sparse copy (SEEK_DATA). ret_reflink may be NULL. */
@@ -204,7 +212,8 @@ ssize_t ctr_recv_fds(int socket, void *bytes, size_t capacity, int fds[4]);
  * passed fd. timeout_ms 0: none. New reference or NULL. An {"error": {"code", "message"}} reply becomes err and NULL. */
 json_t *ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *ret_fd,
                       struct ctr_error *err);
-/* Reads one line (without its end) byte-exactly: nothing behind it is consumed. Caller frees; NULL at the end or on failure. */
+/* Reads one line (without its end) byte-exactly: nothing behind it is consumed. Caller frees; NULL on failure, and at the end,
+ * where err is left as it was. */
 char *ctr_read_line(int socket, size_t max, int *ret_fd, struct ctr_error *err);
 
 /* --- processes --- */
