@@ -94,6 +94,12 @@ enum ctr_watch_events {
     CTR_WRITABLE = 2,
 };
 
+enum ctr_spawn_flags {
+    CTR_SPAWN_DIE_WITH_PARENT =
+        1, /* SIGKILL when the host process ends, where the system can (Linux) */
+    CTR_SPAWN_NO_NEW_PRIVS = 2, /* the child never gains privileges by execve (Linux) */
+};
+
 /* A child process to start. All memory is the plugin's and need only live during the call. */
 struct ctr_spawn {
     uint32_t size; /* sizeof(struct ctr_spawn) */
@@ -103,7 +109,10 @@ struct ctr_spawn {
     const char *const *envp; /* NULL-terminated; NULL: an empty environment */
     const int32_t *
         fds; /* fds[i] becomes descriptor i of the child; -1: /dev/null. All others are closed. */
-    uint32_t uid, gid; /* 0: keep those of the host process */
+    uint32_t uid,
+        gid; /* 0: keep those of the host process; else supplementary groups are dropped too */
+    uint32_t flags; /* set of enum ctr_spawn_flags */
+    uint32_t reserved;
 };
 
 struct ctr_watch;
