@@ -111,11 +111,12 @@ $(BUILD)/etc/ctr/%: conf/%
 	@mkdir -p $(@D)
 	cp $< $@
 
+include sdk/sdk.mk
 include guest/guest.mk
 include tests/tests.mk
 
 .PHONY: all
-all: $(PROGRAMS) $(filter $(BUILD)/lib/%,$(PLUGINS)) $(CONF) guest
+all: $(PROGRAMS) $(filter $(BUILD)/lib/%,$(PLUGINS)) $(CONF) $(CONFORM) guest
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -130,7 +131,7 @@ GUEST_FILES = $(wildcard $(BUILD)/share/ctr/guest/*/*)
 install: all
 	install -d -m 755 $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/ctr/plugins $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	  $(DESTDIR)$(PREFIX)/include/ctr $(DESTDIR)$(PREFIX)/etc/ctr $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(PROGRAMS) $(CONFORM) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(filter $(BUILD)/lib/ctr/%,$(PLUGINS)) $(DESTDIR)$(PREFIX)/lib/ctr/plugins
 	install -m 644 $(SDK_LIB) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 $(wildcard sdk/include/ctr/*.h) $(DESTDIR)$(PREFIX)/include/ctr

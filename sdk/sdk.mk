@@ -1,0 +1,5 @@
+# The SDK: ctr-layer (static), ctr-conform, and the scratch-prefix test's parts.
+CONFORM := $(BUILD)/bin/ctr-conform
+$(CONFORM): $(call obj,$(wildcard sdk/conform/*.c))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg,inih) -ldl
