@@ -12,12 +12,12 @@ static void
 entry(int fd, const char *name, char type, unsigned mode, const char *content, const char *link)
 {
     char header[BLOCK] = {0};
-    size_t size = content != NULL ? strlen(content) : 0;
+    unsigned size = content != NULL ? (unsigned) strlen(content) % BLOCK : 0;
     snprintf(header, 100, "%s", name);
     snprintf(header + 100, 8, "%07o", mode);
     snprintf(header + 108, 8, "%07o", 1000u);
     snprintf(header + 116, 8, "%07o", 1000u);
-    snprintf(header + 124, 12, "%011zo", size);
+    snprintf(header + 124, 12, "%011o", size);
     snprintf(header + 136, 12, "%011o", 1700000000u);
     memset(header + 148, ' ', 8);
     header[156] = type;
@@ -31,7 +31,7 @@ entry(int fd, const char *name, char type, unsigned mode, const char *content, c
     ssize_t n = write(fd, header, sizeof header);
     char block[BLOCK] = {0};
     if (size > 0) {
-        memcpy(block, content, size < sizeof block ? size : sizeof block);
+        memcpy(block, content, size);
         n += write(fd, block, sizeof block);
     }
     (void) n; /* a pipe holds all of it; a short write shows as a failed check */
