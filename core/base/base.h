@@ -184,6 +184,7 @@ int ctr_remove_tree(const char *path, struct ctr_error *err);
 /* Writes or reads all bytes, over short counts and EINTR; 0 or a negative code. read_all: *ret_n is what came before the end. */
 int ctr_write_all(int fd, const void *bytes, size_t length);
 int ctr_read_all(int fd, void *bytes, size_t length, size_t *ret_n);
+int ctr_pipe(int ret_ends[2]); /* close-on-exec; 0 or a negative code */
 /* Checks every component of an absolute path: owned by root or this user, not writable by others (sticky folders excepted),
  * no symbolic link owned by someone else. For plugins and sockets' folders. */
 int ctr_check_trusted_path(const char *path, struct ctr_error *err);

@@ -54,6 +54,21 @@ ctr_read_all(int fd, void *bytes, size_t length, size_t *ret_n)
     return 0;
 }
 
+int
+ctr_pipe(int ret_ends[2])
+{
+#ifdef __APPLE__
+    if (pipe(ret_ends) != 0) {
+        return -errno;
+    }
+    (void) fcntl(ret_ends[0], F_SETFD, FD_CLOEXEC);
+    (void) fcntl(ret_ends[1], F_SETFD, FD_CLOEXEC);
+    return 0;
+#else
+    return pipe2(ret_ends, O_CLOEXEC) == 0 ? 0 : -errno;
+#endif
+}
+
 /* Reads up to max + 1 bytes in growing steps, so that a wrong st_size (as in /proc) does not matter. */
 static int
 read_growing(int fd, size_t max, struct ctr_buf *buf)

@@ -11,14 +11,18 @@
 
 struct ctr_loop;
 
+/* Also makes the process ignore SIGPIPE. */
 int ctr_loop_create(struct ctr_loop **ret, struct ctr_error *err);
-void ctr_loop_destroy(struct ctr_loop *loop); /* takes NULL; closes what is left */
-void ctr_loop_run(struct ctr_loop *loop);     /* until ctr_loop_stop */
+/* Takes NULL. Closes what is left, waits for work that runs (its `done` is called), drops posts; children live on. Child records that
+ * were not forgotten or released are gone with it. */
+void ctr_loop_destroy(struct ctr_loop *loop);
+void ctr_loop_run(struct ctr_loop *loop); /* until ctr_loop_stop */
 void ctr_loop_stop(struct ctr_loop *loop);
 /* Runs fn(arg) on the loop's thread soon. Any thread. 0 or -ENOMEM. */
 int ctr_loop_post(struct ctr_loop *loop, void (*fn)(void *arg), void *arg);
 
-/* The handles of <ctr/plugin.h>: the same structs serve the core and, through ctr_host, plugins. */
+/* The handles of <ctr/plugin.h>: the same structs serve the core and, through ctr_host, plugins. A watched fd becomes non-blocking;
+ * an error or hang-up of the fd is reported as the events that were asked for. NULL on failure, with errno. */
 struct ctr_watch *ctr_watch_add(struct ctr_loop *loop, int fd, uint32_t events,
                                 void (*cb)(void *arg, uint32_t events), void *arg);
 void ctr_watch_set(struct ctr_watch *watch, uint32_t events);
@@ -27,6 +31,9 @@ struct ctr_timer *
 ctr_timer_add(struct ctr_loop *loop, uint64_t ms, void (*cb)(void *arg), void *arg);
 void ctr_timer_set(struct ctr_timer *timer, uint64_t ms);
 void ctr_timer_remove(struct ctr_timer *timer);
+/* detached: a session of its own that outlives this process; otherwise the child is killed when this process dies (Linux). The
+ * record stays valid after exited() until forget or release; both may be called inside it. Descriptors 0 to 2 are /dev/null
+ * unless given. */
 struct ctr_child *
 ctr_child_spawn(struct ctr_loop *loop, const struct ctr_spawn *spawn, bool detached,
                 void (*exited)(void *arg, int32_t status, int32_t signal), void *arg,
