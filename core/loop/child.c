@@ -114,6 +114,26 @@ change_user(const struct ctr_spawn *spawn, int report)
     }
 }
 
+/* After the change of user, which clears the parent-death signal. */
+static void
+limit_child(const struct ctr_spawn *spawn, pid_t parent, int report)
+{
+#ifdef __linux__
+    if ((spawn->flags & CTR_SPAWN_NO_NEW_PRIVS) != 0 &&
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        give_up(report, "prctl");
+    }
+    if ((spawn->flags & CTR_SPAWN_DIE_WITH_PARENT) != 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+            give_up(report, "prctl");
+        }
+        if (getppid() != parent) {
+            _exit(127); /* it died before the signal was armed */
+        }
+    }
+#endif
+}
+
 static void
 become(const struct ctr_spawn *spawn, bool detached, pid_t parent, int report)
 {
@@ -124,15 +144,7 @@ become(const struct ctr_spawn *spawn, bool detached, pid_t parent, int report)
     }
     report = place_fds(spawn, report);
     change_user(spawn, report);
-#ifdef __linux__
-    /* After the change of user, which clears it. */
-    if (!detached && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-        give_up(report, "prctl");
-    }
-    if (!detached && getppid() != parent) {
-        _exit(127);
-    }
-#endif
+    limit_child(spawn, parent, report);
     char *const *envp = spawn->envp == NULL ? empty : (char *const *) (uintptr_t) spawn->envp;
     (void) execve(spawn->file, (char *const *) (uintptr_t) spawn->argv, envp);
     give_up(report, "execve");

@@ -31,7 +31,7 @@ struct ctr_timer *
 ctr_timer_add(struct ctr_loop *loop, uint64_t ms, void (*cb)(void *arg), void *arg);
 void ctr_timer_set(struct ctr_timer *timer, uint64_t ms);
 void ctr_timer_remove(struct ctr_timer *timer);
-/* detached: a session of its own that outlives this process; otherwise the child is killed when this process dies (Linux). The
+/* detached: a session of its own, which outlives this process and its terminal; flags: enum ctr_spawn_flags. The
  * record stays valid after exited() until forget or release; both may be called inside it. Descriptors 0 to 2 are /dev/null
  * unless given. */
 struct ctr_child *
