@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,net-none,none.c,,,))

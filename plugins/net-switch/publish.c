@@ -1,0 +1,140 @@
+/*
+ * Published ports: a list of what the host listens on for containers. TCP is libslirp's, UDP is udp.c's.
+ */
+#include "switch-priv.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static const char *
+show(uint32_t address, char text[INET_ADDRSTRLEN])
+{
+    struct in_addr in = {.s_addr = htonl(address)};
+    return inet_ntop(AF_INET, &in, text, INET_ADDRSTRLEN);
+}
+
+static int
+explain(const struct ctr_publish *p, int code, struct ctr_error *err)
+{
+    char host[INET_ADDRSTRLEN];
+    const char *proto = p->proto == CTR_PROTO_UDP ? "udp" : "tcp";
+    (void) show(p->host_address, host);
+    switch (code) {
+    case -EADDRINUSE:
+        return ctr_fail(err, code,
+                        "port %u is already in use on %s; stop what listens there (ss -lnp "
+                        "shows it) or publish another port",
+                        p->host_port, host);
+    case -EACCES:
+        return ctr_fail(err, code,
+                        "port %u on %s is for privileged users; publish one from 1024 on",
+                        p->host_port, host);
+    case -EADDRNOTAVAIL:
+        return ctr_fail(err, code,
+                        "port %u cannot be published on %s: the host has no such address",
+                        p->host_port, host);
+    default:
+        return ctr_fail(err, code, "port %u/%s cannot be published on %s: %s", p->host_port,
+                        proto, host, strerror(-code));
+    }
+}
+
+static int
+check(const struct sw *sw, const struct ctr_publish *p, struct ctr_error *err)
+{
+    char text[INET_ADDRSTRLEN];
+    if (sw->internal) {
+        return ctr_fail(err, -EOPNOTSUPP,
+                        "the network is internal: it has no way in, so publish no ports");
+    }
+    if (p->proto != CTR_PROTO_TCP && p->proto != CTR_PROTO_UDP) {
+        return ctr_fail(err, -EPROTONOSUPPORT, "only tcp and udp ports can be published");
+    }
+    if (p->port == 0) {
+        return ctr_fail(err, -EINVAL, "port 0 of a container cannot be published");
+    }
+    if (sw_find_address(sw, p->address) == NULL) {
+        return ctr_fail(err, -ENOENT, "no container has a port at %s", show(p->address, text));
+    }
+    if (sw->n_published >= SW_PUBLISHED) {
+        return ctr_fail(err, -ENOSPC, "the network has %d published ports, no more fit",
+                        SW_PUBLISHED);
+    }
+    return 0;
+}
+
+int
+sw_publish(struct sw *sw, struct ctr_publish *publish, struct ctr_error *err)
+{
+    int code = check(sw, publish, err);
+    if (code != 0) {
+        return code;
+    }
+    struct sw_published *p = malloc(sizeof *p);
+    if (p == NULL) {
+        return ctr_fail(err, -ENOMEM, "port %u: out of memory", publish->host_port);
+    }
+    *p = (struct sw_published){
+        .sw = sw,
+        .proto = publish->proto,
+        .host_address = publish->host_address,
+        .address = publish->address,
+        .host_port = publish->host_port,
+        .port = publish->port,
+        .fd = -1,
+    };
+    code = p->proto == CTR_PROTO_UDP ? sw_udp_open(p) : sw_uplink_listen(sw->uplink, p);
+    if (code != 0) {
+        free(p);
+        return explain(publish, code, err);
+    }
+    publish->host_port = p->host_port;
+    p->next = sw->published;
+    sw->published = p;
+    sw->n_published++;
+    return 0;
+}
+
+/* Takes one out of the list and ends it. */
+static void
+take_back(struct sw *sw, struct sw_published **at)
+{
+    struct sw_published *p = *at;
+    *at = p->next;
+    sw->n_published--;
+    if (p->proto == CTR_PROTO_UDP) {
+        sw_udp_close(p);
+    } else {
+        sw_uplink_unlisten(sw->uplink, p);
+    }
+    free(p);
+}
+
+int
+sw_unpublish(struct sw *sw, const struct ctr_publish *publish, struct ctr_error *err)
+{
+    char host[INET_ADDRSTRLEN];
+    for (struct sw_published **at = &sw->published; *at != NULL; at = &(*at)->next) {
+        const struct sw_published *p = *at;
+        if (p->proto == publish->proto && p->host_port == publish->host_port &&
+            p->host_address == publish->host_address && p->address == publish->address) {
+            take_back(sw, at);
+            return 0;
+        }
+    }
+    return ctr_fail(err, -ENOENT, "port %u is not published on %s", publish->host_port,
+                    show(publish->host_address, host));
+}
+
+void
+sw_unpublish_all(struct sw *sw, uint32_t address)
+{
+    struct sw_published **at = &sw->published;
+    while (*at != NULL) {
+        if (address == 0 || (*at)->address == address) {
+            take_back(sw, at);
+        } else {
+            at = &(*at)->next;
+        }
+    }
+}
