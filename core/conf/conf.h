@@ -5,7 +5,7 @@
  * [storage.NAME], option sections of a plugin ([vmm.qemu], [storage.ext4], [net.switch], [registry.file]) and
  * [registry.host "HOST[:PORT]"]. A section [kind.NAME] without a `plugin` key sets options of plugin NAME (the instance NAME is that plugin);
  * with `plugin = X` it is an instance called NAME of plugin X. Keys of [engine] and [registry.host …] are tables here; keys of plugins are checked later
- * against the plugin's own option table, by ctr_conf_check. Every error names file, line and the nearest known key.
+ * against the plugin's own option table, by ctr_options_create. Every error names file, line and the nearest known key.
  */
 #ifndef CTR_CONF_H
 #define CTR_CONF_H
