@@ -1,0 +1,129 @@
+# What shell tests share. Source it: . "$(dirname "$0")/../lib.sh"
+#
+# A test gets a scratch folder $T (removed at the end), and by `use_profile` an engine of its own in it. `ctr …` is ctrctl with that profile.
+# Everything that was started is ended: containers, the daemon, ctr-net, by the pids that they told.
+
+set -u
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${BUILD:-$ROOT/build}
+BIN=$BUILD/bin
+T=$(mktemp -d "${TMPDIR:-/tmp}/ctr-test.XXXXXX")
+chmod 755 "$T"
+PROFILES=()
+PIDS=()
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+skip() { echo "$*"; exit 77; }
+need() { for c in "$@"; do command -v "$c" >/dev/null || skip "$c is not installed (tools/install-deps test)"; done; }
+
+# background COMMAND…: starts it; ended with the test
+background() { "$@" & PIDS+=($!); }
+
+finish() {
+    local status=$? p
+    for p in "${PROFILES[@]:-}"; do
+        [ -n "$p" ] || continue
+        "$BIN/ctrctl" --profile "$p" ps -aq 2>/dev/null | xargs -r "$BIN/ctrctl" --profile "$p" rm -f >/dev/null 2>&1
+        "$BIN/ctrctl" --profile "$p" system stop >/dev/null 2>&1
+    done
+    # ctr-net outlives the daemon by design: ask each to stop.
+    for s in "$T"/*/run/n/*.sock; do
+        [ -S "$s" ] && echo '{"op":"stop"}' | timeout 5 socat - "UNIX-CONNECT:$s" >/dev/null 2>&1
+    done
+    for p in "${PIDS[@]:-}"; do [ -n "$p" ] && kill "$p" 2>/dev/null; done
+    wait 2>/dev/null
+    if [ $status -ne 0 ] && [ $status -ne 77 ]; then
+        for p in "$T"/*/data/ctrd.log; do [ -f "$p" ] && { echo "--- $p"; tail -n 20 "$p"; }; done
+    fi
+    rm -rf "$T"
+    exit $status
+}
+trap finish EXIT
+
+# use_profile NAME [fake|qemu] [EXTRA INI TEXT]: writes $T/NAME/NAME.ini and makes `ctr` use it
+use_profile() {
+    local name=$1 vmm=${2:-qemu} extra=${3:-}
+    local dir=$T/$name
+    mkdir -p "$dir"
+    {
+        printf '[engine]\ndata = %s\nrun = %s\n' "$dir/data" "$dir/run"
+        if [ "$vmm" = fake ]; then
+            printf 'plugins = %s\n' "$BUILD/tests/plugins"
+            # The fake machine runs processes on the host; nothing is booted.
+            printf 'kernel = /dev/null\ninitramfs = /dev/null\n'
+        fi
+        printf '[vmm]\nplugin = %s\n' "$vmm"
+        [ "$vmm" = fake ] && printf '[vmm.fake]\ninit = %s\n' "$BUILD/tests/bin/ctr-init-fake"
+        printf '%s\n' "$extra"
+        grep -q '^\[storage\]' <<<"$extra" || printf '[storage]\nplugin = ext4\n[storage.ext4]\nsize = 1G\n'
+        grep -q '^\[net\]' <<<"$extra" || printf '[net]\nplugin = switch\n'
+        grep -q '^\[registry\]' <<<"$extra" || printf '[registry]\nchain = file\n'
+    } >"$dir/$name.ini"
+    PROFILE=$dir/$name.ini
+    PROFILES+=("$PROFILE")
+}
+ctr() { "$BIN/ctrctl" --profile "$PROFILE" "$@"; }
+
+# expect WHAT WANTED GOT
+expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
+# expect_match WHAT PATTERN TEXT
+expect_match() { [[ $3 =~ $2 ]] || fail "$1: wanted a match of '$2', got '$3'"; }
+# expect_status WANTED COMMAND…: runs it, output in $T/out and $T/err
+expect_status() {
+    local wanted=$1 status
+    shift
+    "$@" >"$T/out" 2>"$T/err"
+    status=$?
+    [ $status = "$wanted" ] || fail "'$*' ended with $status instead of $wanted: $(head -c 600 "$T/out") $(head -c 600 "$T/err")"
+}
+# one_line_error PATTERN: the last command printed one line on stderr, and it matches
+one_line_error() {
+    [ "$(wc -l <"$T/err")" -le 1 ] || fail "more than one line: $(cat "$T/err")"
+    expect_match "error text" "$1" "$(cat "$T/err")"
+}
+
+# wait_for SECONDS COMMAND…: until it succeeds; for things of other programs that announce nothing
+wait_for() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.1
+    done
+}
+
+host_arch() { case $(uname -m) in x86_64) echo amd64 ;; aarch64) echo arm64 ;; esac; }
+need_vm() {
+    local arch=${1:-$(host_arch)} q
+    [ $arch = amd64 ] && q=qemu-system-x86_64 || q=qemu-system-aarch64
+    need $q
+    [ -f "$BUILD/share/ctr/guest/$arch/vmlinux" ] || skip "no $arch kernel (make kernel-fetch GUEST_ARCHES=$arch)"
+    [ -f "$BUILD/share/ctr/guest/$arch/initramfs" ] || skip "no $arch initramfs"
+}
+load_demo() {
+    [ -f "$BUILD/demo/index.json" ] || "$ROOT/tools/demo-image" "$BUILD/demo" demo:latest || fail "no demo image"
+    ctr load -i "$BUILD/demo" >/dev/null || fail "load of the demo image"
+}
+
+# start_registry [CONFIG LINES…]: docker-registry on a free loopback port; sets REGISTRY
+start_registry() {
+    need docker-registry curl
+    local port
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    mkdir -p "$T/registry-$port"
+    {
+        printf 'version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: 127.0.0.1:%s\n' "$T/registry-$port" "$port"
+        printf '%s\n' "$@"
+    } >"$T/registry-$port.yml"
+    background docker-registry serve "$T/registry-$port.yml" >"$T/registry-$port.log" 2>&1
+    REGISTRY=127.0.0.1:$port
+    wait_for 20 curl -so /dev/null "http://$REGISTRY/v2/" || fail "docker-registry did not start: $(cat "$T/registry-$port.log")"
+}
+
+# layout_from_root ROOTFS LAYOUT TAG ARCH: an OCI layout with one layer, by umoci
+layout_from_root() {
+    need umoci
+    umoci init --layout "$2" && umoci new --image "$2:$3" || fail "umoci"
+    umoci config --image "$2:$3" --architecture "$4" --os linux --config.cmd /bin/sh --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin || fail "umoci config"
+    umoci insert --image "$2:$3" "$1" / >/dev/null || fail "umoci insert"
+}
