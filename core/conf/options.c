@@ -19,7 +19,8 @@ struct ctr_options {
 static const struct ctr_option *
 option_at(const struct ctr_option *table, size_t i)
 {
-    return (const struct ctr_option *) (const void *) ((const char *) table + i * table->size);
+    size_t size = table->size != 0 ? table->size : sizeof *table;
+    return (const struct ctr_option *) (const void *) ((const char *) table + i * size);
 }
 
 void

@@ -25,7 +25,7 @@ int ctr_plugin_find(const struct ctr_conf *conf, uint32_t kind, const char *name
                     const struct ctr_plugin **ret, char **ret_path, struct ctr_error *err);
 
 /* What `plugin ls` shows: loads everything in the folders and writes a JSON array of {path, kind, name, version, help, abi, options: [{name,
- * type, default, choices, min, max, help}], error} to stdout. Run in a process of its own (`ctrd --describe-plugins`), so that ctrd
+ * type, default, choices, min, max, help}], hidden_by, error} to stdout (hidden_by: the path of one with the same name found earlier; error: why it was refused). Run in a process of its own (`ctrd --describe-plugins`), so that ctrd
  * keeps no plugin of vmm and net in its memory. */
 int ctr_plugin_describe_all(const struct ctr_conf *conf, struct ctr_error *err);
 const char *
