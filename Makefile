@@ -5,6 +5,7 @@
 #   SANITIZE=a,b     e.g. address,undefined
 #   CC=clang         the other compiler
 #   PREFIX= DESTDIR= for install
+#   V=1              show whole commands
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -16,6 +17,12 @@ comma := ,
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
+
+ifdef V
+say =
+else
+say = @echo '  $@';
+endif
 
 PKG_CONFIG ?= pkg-config
 WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wpointer-arith -Wvla -Wwrite-strings \
@@ -46,13 +53,13 @@ lib = $(foreach r,$(1),$(BUILD)/lib/libctr-$(r).a)
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(EXTRA_CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(say)$(CC) $(CPPFLAGS_ALL) $(EXTRA_CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 define room_rule
 $(BUILD)/lib/libctr-$(1).a: $(call obj,$(call room_sources,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$$(say)$(AR) rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
@@ -76,7 +83,7 @@ $(foreach m,$(MAINS),$(eval $(BUILD)/bin/$(m): $(call obj,core/cmd/$(m).c)))
 define program_rule
 $(BUILD)/bin/$(1): $(LIBS_$(1))
 	@mkdir -p $$(@D)
-	$(CC) $$(LDFLAGS_ALL) -Wl,-z,now -Wl,--as-needed -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(LIBS_$(1)) -Wl,--end-group \
+	$$(say)$(CC) $$(LDFLAGS_ALL) -Wl,-z,now -Wl,--as-needed -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(LIBS_$(1)) -Wl,--end-group \
 	  $$(call pkg,$(PKGS_$(1))) $(LTDL_$(1)) -ldl -lm
 endef
 $(foreach p,ctrctl $(MAINS),$(eval $(call program_rule,$(p))))
@@ -86,7 +93,7 @@ SDK_LIB := $(BUILD)/lib/libctr-layer.a
 $(SDK_LIB): $(call obj,$(wildcard sdk/lib/*.c))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(say)$(AR) rcs $@ $^
 
 # ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,layer or nothing,OUTPUT FOLDER or nothing)) ----
 PLUGINS :=
@@ -95,7 +102,7 @@ ifeq ($$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes)
 PLUGINS += $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so
 $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(if $(4),$(SDK_LIB))
 	@mkdir -p $$(@D)
-	$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(if $(4),$(SDK_LIB)) \
+	$$(say)$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(if $(4),$(SDK_LIB)) \
 	  $$(call pkg,$(3) $(if $(4),libarchive)) $(6)
 $(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(call pkgc,$(3))
 else

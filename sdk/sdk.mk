@@ -2,4 +2,4 @@
 CONFORM := $(BUILD)/bin/ctr-conform
 $(CONFORM): $(call obj,$(wildcard sdk/conform/*.c))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg,inih) -ldl
+	$(say)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg,inih) -ldl

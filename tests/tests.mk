@@ -10,25 +10,25 @@ TEST_LINK = -Wl,--start-group $(ALL_LIBS) $(SDK_LIB) -Wl,--end-group $(call pkg,
 $(BUILD)/lib/libctr-cmd.a: $(filter-out %/ctrctl.o,$(call obj,$(CTRCTL_SOURCES)))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(say)$(AR) rcs $@ $^
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test-*.c))
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(ALL_LIBS) $(SDK_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LINK) $(call pkg,cmocka $(UNIT_PKGS_$(*F))) $(UNIT_LIBS_$(*F))
+	$(say)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LINK) $(call pkg,cmocka $(UNIT_PKGS_$(*F))) $(UNIT_LIBS_$(*F))
 .SECONDARY: $(patsubst tests/unit/%.c,$(BUILD)/obj/tests/unit/%.o,$(wildcard tests/unit/test-*.c))
 
 # Small programs that tests use: one source each.
 TEST_BIN := $(patsubst tests/bin/%.c,$(BUILD)/tests/bin/%,$(wildcard tests/bin/*.c))
 $(BUILD)/tests/bin/%: $(BUILD)/obj/tests/bin/%.o $(ALL_LIBS) $(SDK_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LINK) $(BIN_LIBS_$(*F))
+	$(say)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LINK) $(BIN_LIBS_$(*F))
 
 # Fuzz targets are built by clang into a build folder of their own: `make fuzz` there becomes fuzz-bins.
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ALL_LIBS) $(SDK_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(TEST_LINK) $(FUZZ_LIBS_$(*F))
+	$(say)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(TEST_LINK) $(FUZZ_LIBS_$(*F))
 .SECONDARY: $(patsubst tests/fuzz/%.c,$(BUILD)/obj/tests/fuzz/%.o,$(wildcard tests/fuzz/fuzz-*.c))
 
 .PHONY: fuzz fuzz-bins test-programs check check-style check-unit check-conform check-cli check-vm check-hostile check-fuzz check-abi \
