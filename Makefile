@@ -98,13 +98,13 @@ $(SDK_LIB): $(call obj,$(wildcard sdk/lib/*.c))
 # ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,layer or nothing,OUTPUT FOLDER or nothing)) ----
 PLUGINS :=
 define ctr-plugin
-ifeq ($$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes)
+ifeq ($$(if $(strip $(3)),$$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes),yes)
 PLUGINS += $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so
 $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(if $(4),$(SDK_LIB))
 	@mkdir -p $$(@D)
 	$$(say)$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(if $(4),$(SDK_LIB)) \
-	  $$(call pkg,$(3) $(if $(4),libarchive)) $(6)
-$(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(call pkgc,$(3))
+	  $$(if $(strip $(3)$(4)),$$(call pkg,$(3) $(if $(4),libarchive))) $(6)
+$(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(if $(strip $(3)),$$(call pkgc,$(3)))
 else
 $$(info plugin $(1): skipped, needs the packages: $(3))
 endif
