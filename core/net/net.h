@@ -10,7 +10,9 @@
  * writes {"ok":{"kinds":1,"pid":P}} or {"error":…} as one line on standard output, and closes it. It listens on the socket; many requests a connection, a JSON line each:
  *   {"op":"attach","id":ID,"mac":"02:…","address":"10.88.0.2","kind":1} -> {"ok":{"kind":1,"mtu":1500}} with the VM's fd as SCM_RIGHTS
  *   {"op":"detach","id":ID}   {"op":"publish"|"unpublish","proto":"tcp","host_address":"0.0.0.0","host_port":8080,"port":80,"address":"10.88.0.2"} -> {"ok":{"host_port":8080}}
- *   {"op":"stats","id":ID} {"op":"ports"} {"op":"stop"}
+ *   {"op":"stats","id":ID} -> {"ok":{"rx_frames",…}}   {"op":"ports"} -> {"ok":{"ports":{ID:{mac,address,kind,published:[…]}}}}
+ *   {"op":"info"} -> {"ok":{"kinds":1,"pid":P,"plugin":"switch","network":NAME}}   {"op":"stop"}
+ * Errors: {"error":{"code":-98,"message":"…"}}, code a negative errno value.
  */
 #ifndef CTR_CORE_NET_H
 #define CTR_CORE_NET_H
@@ -50,8 +52,11 @@ int ctr_nets_release(struct ctr_nets *nets, const char *network, const char *con
 /* Network records as JSON {name, driver, subnet, gateway, internal, id, created, containers:{ID:{address,mac}}}; new references. -ENOENT names the network. */
 json_t *ctr_nets_list(struct ctr_nets *nets, struct ctr_error *err);
 json_t *ctr_nets_inspect(struct ctr_nets *nets, const char *network, struct ctr_error *err);
-/* Ends all ctr-net processes that no running container uses (ctrd's orderly stop with `all`). */
+/* Ends the ctr-net processes that no attached container uses (ctrd's orderly stop); network NULL: of all networks. */
 int ctr_nets_stop(struct ctr_nets *nets, const char *network, struct ctr_error *err);
+/* A network of its own subnet ("10.89.0.0/24"); `internal`: no way out. -EEXIST if the name or part of the subnet is taken. */
+int ctr_nets_add(struct ctr_nets *nets, const char *name, const char *subnet, bool internal,
+                 struct ctr_error *err);
 
 /* "10.88.0.2" <-> host byte order. */
 int ctr_ipv4_parse(const char *text, uint32_t *ret);
