@@ -53,15 +53,20 @@ struct names {
 static void
 collect(struct names *names, const char *path, uint32_t kind)
 {
-    CTR_AUTO(dir) DIR *dir = opendir(path);
-    const struct dirent *entry;
-    while (dir != NULL && names->n < MAX_NAMES && (entry = readdir(dir)) != NULL) {
+    struct dirent **entries;
+    int n_entries = scandir(path, &entries, NULL, alphasort);
+    for (int i = 0; i < n_entries; i++) {
         const char *name;
         size_t n;
-        if (ctr_plugin_file_kind(entry->d_name, &name, &n) == kind) {
+        if (names->n < MAX_NAMES &&
+            ctr_plugin_file_kind(entries[i]->d_name, &name, &n) == kind) {
             names->list[names->n] = strndup(name, n);
             names->n += names->list[names->n] != NULL;
         }
+        free(entries[i]);
+    }
+    if (n_entries >= 0) {
+        free(entries);
     }
 }
 

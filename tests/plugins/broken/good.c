@@ -1,0 +1,4 @@
+/* Nothing is wrong with this one. */
+#include "broken.h"
+
+BROKEN(.name = "good");

@@ -1,0 +1,4 @@
+/* Not our magic. */
+#include "broken.h"
+
+BROKEN(.name = "magic", .magic = 0x12345678);

@@ -1,0 +1,4 @@
+/* Another name than its file. */
+#include "broken.h"
+
+BROKEN(.name = "other");

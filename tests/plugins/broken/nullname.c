@@ -1,0 +1,4 @@
+/* No name. */
+#include "broken.h"
+
+BROKEN(.version = "1.0");

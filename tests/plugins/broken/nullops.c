@@ -1,0 +1,4 @@
+/* No ops table. */
+#include "broken.h"
+
+BROKEN(.name = "nullops", .ops = NULL);

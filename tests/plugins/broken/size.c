@@ -1,0 +1,4 @@
+/* A description that ends too early. */
+#include "broken.h"
+
+BROKEN(.name = "size", .size = 24);
