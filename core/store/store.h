@@ -36,6 +36,8 @@ int ctr_ingest_restart(struct ctr_ingest *ingest, struct ctr_error *err); /* bac
 int ctr_ingest_commit(struct ctr_ingest *take_ingest, char *ret_digest, struct ctr_error *err);
 /* Frees it; keeps the bytes for a later resume if `keep`. Takes NULL. */
 void ctr_ingest_abort(struct ctr_ingest *take_ingest, bool keep);
+/* Waits until some ingest ends, at most this long: for a caller that met -EBUSY. */
+void ctr_ingest_wait(struct ctr_store *store, int milliseconds);
 
 bool ctr_blob_exists(struct ctr_store *store, const char *digest,
                      uint64_t *ret_size); /* ret_size may be NULL */
@@ -46,6 +48,8 @@ int ctr_blob_read(struct ctr_store *store, const char *digest, size_t max, char 
                   size_t *ret_length, struct ctr_error *err);
 int ctr_blob_put(struct ctr_store *store, const void *bytes, size_t length, char ret_digest[72],
                  struct ctr_error *err);
+/* Moves a blob whose bytes are wrong to images/damaged/ and logs it: the next pull fetches it anew. 0 or a negative code. */
+int ctr_blob_set_aside(struct ctr_store *store, const char *digest);
 int ctr_blob_remove(struct ctr_store *store, const char *digest, struct ctr_error *err);
 int ctr_blob_each(struct ctr_store *store,
                   int (*each)(void *arg, const char *digest, uint64_t size), void *arg,

@@ -1,0 +1,246 @@
+/*
+ * Garbage: blobs that no image record and no lease needs, and snapshots that no image needs.
+ *
+ * What is needed is computed and what is not is removed under images->mutex, which also guards leases: whoever leases a
+ * digest before looking for it either finds it and keeps it, or finds it gone and fetches it. A document that cannot be
+ * read says nothing about what it needs: then nothing is removed.
+ */
+#include "core/image/image-priv.h"
+#include <sys/stat.h>
+
+struct collect {
+    struct ctr_images *images;
+    json_t *needed; /* digests and chain IDs */
+    int64_t before; /* only blobs older than this, 0: all */
+    struct ctr_error *err;
+};
+
+static int
+collect_need(struct collect *collect, const char *name)
+{
+    if (json_object_set_new(collect->needed, name, json_true()) < 0) {
+        return ctr_fail(collect->err, -ENOMEM, "collect: out of memory");
+    }
+    return 0;
+}
+
+static int
+collect_chains(struct collect *collect, const json_t *manifest)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(json) json_t *config = image_config(collect->images, manifest, &ignored);
+    if (config == NULL) {
+        return ctr_fail(collect->err, -EBADMSG, "%s", ignored.msg);
+    }
+    CTR_AUTO(json) json_t *chains = config_chains(config);
+    int rc = collect_need(collect, IMAGE_EMPTY_CHAIN);
+    size_t i = 0;
+    json_t *chain = NULL;
+    json_array_foreach(chains, i, chain)
+    {
+        rc = rc < 0 ? rc : collect_need(collect, json_string_value(chain));
+    }
+    return chains == NULL ? -ENOMEM : rc;
+}
+
+static int
+collect_mark(struct collect *collect, const char *digest, int depth)
+{
+    struct ctr_error inner = CTR_ERROR_INIT;
+    int rc = collect_need(collect, digest);
+    CTR_AUTO(json) json_t *document = image_document(collect->images, digest, NULL, &inner);
+    if (rc < 0 || document == NULL) {
+        return rc < 0 ? rc : ctr_fail(collect->err, -EBADMSG, "%s", inner.msg);
+    }
+    bool index = manifest_kind(document) == MEDIA_INDEX;
+    size_t i = 0;
+    json_t *below = NULL;
+    json_array_foreach(json_object_get(document, index ? "manifests" : "layers"), i, below)
+    {
+        const char *name = ctr_json_str(below, "digest", "");
+        enum media kind = media_kind(ctr_json_str(below, "mediaType", ""));
+        bool deeper = index && (kind == MEDIA_INDEX || kind == MEDIA_MANIFEST) &&
+                      depth <= IMAGE_MAX_DEPTH &&
+                      ctr_blob_exists(collect->images->store, name, NULL);
+        rc = deeper ? collect_mark(collect, name, depth + 1) : collect_need(collect, name);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (index) {
+        return 0;
+    }
+    const json_t *config = json_object_get(document, "config");
+    rc = collect_need(collect, ctr_json_str(config, "digest", ""));
+    return rc < 0 ? rc : collect_chains(collect, document);
+}
+
+static int
+collect_mark_record(void *arg, const char *key, const json_t *value)
+{
+    return collect_mark(arg, ctr_json_str(value, "digest", ""), 1);
+}
+
+/* With images->mutex held. 1: something leases everything. */
+static int
+collect_mark_all(struct collect *collect)
+{
+    for (const struct image_lease *lease = collect->images->leases; lease != NULL;
+         lease = lease->next) {
+        if (lease->all) {
+            return 1;
+        }
+        if (json_object_update(collect->needed, lease->names) < 0) {
+            return ctr_fail(collect->err, -ENOMEM, "collect: out of memory");
+        }
+    }
+    return ctr_record_each(collect->images->store, "image", collect_mark_record, collect,
+                           collect->err);
+}
+
+static bool
+collect_is_old(const struct collect *collect, const char *digest)
+{
+    CTR_AUTO(fd) int fd = -1;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    struct stat st;
+    return collect->before == 0 ||
+           (ctr_blob_open(collect->images->store, digest, &fd, NULL, &ignored) == 0 &&
+            fstat(fd, &st) == 0 && st.st_mtime < collect->before);
+}
+
+static int
+collect_blob(void *arg, const char *digest, uint64_t size)
+{
+    struct collect *collect = arg;
+    struct ctr_store *store = collect->images->store;
+    if (json_object_get(collect->needed, digest) != NULL || !collect_is_old(collect, digest)) {
+        return 0;
+    }
+    char diff_id[72];
+    int rc = ctr_blob_remove(store, digest, collect->err);
+    if (rc == 0 && layer_diff_id(collect->images, digest, diff_id) == 0) {
+        rc = ctr_record_remove(store, "layer", digest, collect->err);
+    }
+    return rc;
+}
+
+/* --- snapshots --- */
+
+struct snapshots {
+    const struct collect *collect;
+    const char *instance;
+    json_t *names; /* chains that may go */
+};
+
+static void
+snapshots_add(void *arg, const char *name, int32_t committed)
+{
+    struct snapshots *snapshots = arg;
+    if (committed && ctr_is_digest(name) &&
+        json_object_get(snapshots->collect->needed, name) == NULL) {
+        (void) json_object_set_new(snapshots->names, name, json_true());
+    }
+}
+
+static int
+snapshots_add_record(void *arg, const char *key, const json_t *value)
+{
+    const struct snapshots *snapshots = arg;
+    size_t n = strlen(snapshots->instance);
+    if (strncmp(key, snapshots->instance, n) == 0 && key[n] == '/') {
+        snapshots_add(arg, key + n + 1, 1);
+    }
+    return 0;
+}
+
+/* Removes what goes. Children keep their parents busy: so again, as long as something went. */
+static int
+snapshots_remove(struct ctr_images *images, struct ctr_storage *storage, json_t *names,
+                 struct ctr_error *err)
+{
+    bool progress = true;
+    while (progress) {
+        progress = false;
+        const char *name = NULL;
+        json_t *value = NULL;
+        void *next = NULL;
+        json_object_foreach_safe(names, next, name, value)
+        {
+            struct ctr_error busy = CTR_ERROR_INIT;
+            int rc = ctr_storage_remove(storage, name, &busy);
+            if (rc == -EBUSY) {
+                continue;
+            }
+            if (rc < 0) {
+                return ctr_fail(err, rc, "%s", busy.msg);
+            }
+            CTR_AUTO(free) char *key = snapshot_key(ctr_storage_name(storage), name);
+            if (key == NULL) {
+                return ctr_fail(err, -ENOMEM, "collect: out of memory");
+            }
+            snapshot_forget(images, key);
+            rc = ctr_record_remove(images->store, "snapshot", key, err);
+            if (rc < 0) {
+                return rc;
+            }
+            (void) json_object_del(names, name);
+            progress = true;
+        }
+    }
+    return 0;
+}
+
+/* Marks anew in this instance's turn: what is being unpacked there is leased, what comes later waits and looks again. */
+static int
+collect_storage(struct ctr_images *images, struct ctr_storage *storage, struct ctr_error *err)
+{
+    struct snapshot_turn turn;
+    int rc = snapshot_take_turn(images, NULL, &turn, ctr_storage_name(storage), err);
+    if (rc < 0) {
+        return rc;
+    }
+    CTR_AUTO(json) json_t *needed = json_object();
+    CTR_AUTO(json) json_t *names = json_object();
+    struct collect collect = {.images = images, .needed = needed, .err = err};
+    struct snapshots snapshots = {
+        .collect = &collect, .instance = ctr_storage_name(storage), .names = names};
+    if (needed == NULL || names == NULL) {
+        rc = ctr_fail(err, -ENOMEM, "collect: out of memory");
+    } else {
+        (void) pthread_mutex_lock(&images->mutex);
+        rc = collect_mark_all(&collect);
+        (void) pthread_mutex_unlock(&images->mutex);
+    }
+    if (rc == 0) {
+        rc = ctr_record_each(images->store, "snapshot", snapshots_add_record, &snapshots, err);
+    }
+    rc = rc != 0 ? rc : storage_each(storage, snapshots_add, &snapshots, err);
+    rc = rc != 0 ? rc : snapshots_remove(images, storage, names, err);
+    snapshot_give_turn(images, &turn);
+    return rc < 0 ? rc : 0;
+}
+
+int
+image_collect(struct ctr_images *images, int64_t age, struct ctr_storage *const *storages,
+              size_t n_storages, struct ctr_error *err)
+{
+    CTR_AUTO(json) json_t *needed = json_object();
+    struct collect collect = {.images = images,
+                              .needed = needed,
+                              .before = age > 0 ? time(NULL) - age : 0,
+                              .err = err};
+    if (needed == NULL) {
+        return ctr_fail(err, -ENOMEM, "collect: out of memory");
+    }
+    (void) pthread_mutex_lock(&images->mutex);
+    int rc = collect_mark_all(&collect);
+    if (rc == 0) {
+        rc = ctr_blob_each(images->store, collect_blob, &collect, err);
+    }
+    (void) pthread_mutex_unlock(&images->mutex);
+    for (size_t i = 0; i < n_storages && rc >= 0; i++) {
+        rc = collect_storage(images, storages[i], err);
+    }
+    return rc < 0 ? rc : 0;
+}

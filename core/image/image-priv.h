@@ -1,0 +1,244 @@
+/*
+ * core/image, inside: what its files share. See image.h for what callers may rely on.
+ *
+ * Documents are JSON checked once (manifest.c) and then trusted in form. One operation (a pull, a load, an unpack) is a
+ * struct image_op; what it needs in the store is held by its lease, so that a removal at the same time leaves it alone.
+ * Locks, outermost first: images->mutex, op->mutex. Neither is held while bytes move.
+ */
+#ifndef CTR_IMAGE_PRIV_H
+#define CTR_IMAGE_PRIV_H
+
+#include "core/image/image.h"
+#include <pthread.h>
+
+#define IMAGE_MAX_DOCUMENT ((size_t) 4 << 20) /* manifests, indexes, configs */
+#define IMAGE_MAX_BODY ((size_t) 1 << 20)     /* token and error bodies */
+#define IMAGE_MAX_LAYERS 512
+#define IMAGE_MAX_MANIFESTS 1024
+#define IMAGE_MAX_DEPTH 4 /* of indexes within indexes */
+#define IMAGE_MAX_BLOB ((int64_t) 1 << 40)
+#define IMAGE_EMPTY_CHAIN                                                                      \
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/* --- secret.c: text that cannot be printed by mistake and is wiped when freed --- */
+
+struct secret;
+struct secret *secret_create(const char *text);                    /* NULL: out of memory */
+struct secret *secret_join(const char *prefix, const char *text);  /* prefix and text */
+struct secret *secret_basic(const char *user, const char *secret); /* "Basic <base64>" */
+struct secret *secret_copy(const struct secret *secret);           /* NULL gives NULL */
+const char *secret_text(const struct secret *secret);
+void secret_destroy(struct secret *secret); /* takes NULL */
+void secret_wipe(void *bytes, size_t length);
+
+/* --- media.c --- */
+
+enum media {
+    MEDIA_UNKNOWN,
+    MEDIA_INDEX,
+    MEDIA_MANIFEST,
+    MEDIA_CONFIG,
+    MEDIA_TAR,
+    MEDIA_TAR_GZIP,
+    MEDIA_TAR_ZSTD,
+};
+#define MEDIA_OCI_INDEX "application/vnd.oci.image.index.v1+json"
+#define MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define MEDIA_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define MEDIA_OCI_TAR "application/vnd.oci.image.layer.v1.tar"
+#define MEDIA_ACCEPT                                                                           \
+    "application/vnd.oci.image.index.v1+json, "                                                \
+    "application/vnd.docker.distribution.manifest.list.v2+json, "                              \
+    "application/vnd.oci.image.manifest.v1+json, "                                             \
+    "application/vnd.docker.distribution.manifest.v2+json"
+enum media media_kind(const char *type);
+
+/* --- manifest.c: documents, checked --- */
+
+/* Of a document that ctr_manifest_check let pass. */
+enum media manifest_kind(const json_t *document);
+const char *manifest_media_type(const json_t *document);
+/* The descriptor that fits the platform best, borrowed, or NULL. */
+const json_t *manifest_choose(const json_t *index, const struct ctr_platform *platform);
+/* "linux/amd64, linux/arm64/v8" of an index, caller frees. */
+char *manifest_platforms(const json_t *index);
+
+/* --- config.c --- */
+
+/* Checks an image config against its manifest; a new reference in *ret. */
+int config_check(const char *bytes, size_t length, const json_t *manifest, json_t **ret,
+                 struct ctr_error *err);
+void config_platform(const json_t *config, struct ctr_platform *ret);
+/* ChainIDs of 1, 2, … layers as an array of texts, empty for zero layers; new reference or NULL. */
+json_t *config_chains(const json_t *config);
+const char *config_diff_id(const json_t *config, size_t i);
+
+/* --- ref.c --- */
+
+/* 0: no match; more is better. `have` is an image's platform, `want` what was asked for. */
+int platform_score(const struct ctr_platform *have, const struct ctr_platform *want);
+char *platform_text(const struct ctr_platform *platform); /* caller frees */
+
+/* --- op.c: operations and leases; images.c: records --- */
+
+struct http_limits {
+    long connect_ms; /* until a connection stands */
+    long stall_s;    /* below stall_rate bytes per second for so long: given up */
+    long stall_rate;
+    long total_s;      /* of one small request; blobs get more by their size */
+    int tries;         /* of one document or blob */
+    int backoff_ms;    /* before the second try, doubled each time */
+    int retry_after_s; /* what Retry-After is clamped to */
+};
+
+struct image_lease {
+    struct image_lease *next;
+    json_t *names; /* digests and chain IDs that must stay */
+    bool all;      /* nothing may go */
+};
+
+/* One at a time may build or remove snapshots of a storage instance. */
+struct snapshot_turn {
+    struct snapshot_turn *next;
+    const char *instance;
+};
+
+struct ctr_images {
+    struct ctr_store *store;
+    const struct ctr_conf *conf;
+    struct ctr_chain *chain; /* may be NULL */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct image_lease *leases;
+    struct snapshot_turn *turns;
+    struct token_cache *tokens;
+    json_t *verified; /* "instance/chain" seen in its storage since the start */
+    struct http_limits limits;
+};
+
+struct image_op {
+    struct ctr_images *images;
+    const struct ctr_progress *progress; /* may be NULL */
+    pthread_mutex_t mutex;
+    bool cancelled;
+    struct image_lease *lease;
+    /* curl's handles and sockets of this operation: connections are kept between requests, and a cancel shuts them. */
+    void *curls[4];
+    int sockets[32];
+    size_t n_sockets;
+    pthread_t watcher;
+    pthread_cond_t watcher_stop;
+    bool watched, watch_ends;
+};
+
+int op_init(struct image_op *op, struct ctr_images *images, const struct ctr_progress *progress,
+            struct ctr_error *err);
+void op_finish(struct image_op *op);
+/* True from the first time on that the caller or op_cancel said so. Any thread. */
+bool op_cancelled(struct image_op *op);
+void op_cancel(struct image_op *op);
+int op_fail_cancelled(struct ctr_error *err); /* -ECANCELED with its message */
+/* `digest` is shown by its first 12 digits; NULL or "" for none. */
+void op_step(struct image_op *op, const char *digest, const char *status, uint64_t current,
+             uint64_t total);
+/* Waits up to that long; returns early and true when cancelled. */
+bool op_sleep(struct image_op *op, int64_t milliseconds);
+
+/* op.c: a thread that asks for a cancel ten times a second and shuts the sockets then; op_finish ends it. */
+int op_watch(struct image_op *op, struct ctr_error *err);
+void *op_take_curl(struct image_op *op);
+void op_give_curl(struct image_op *op, void *curl, bool keep);
+bool op_track_socket(struct image_op *op, int fd); /* false: closed again, cancelled */
+void op_untrack_socket(struct image_op *op, int fd);
+
+/* Keeps a digest or chain ID from being collected; asked before one looks whether it is there. */
+int lease_add(struct image_op *op, const char *name, struct ctr_error *err);
+void lease_all(struct image_op *op);
+
+/* Records that `key` (a full reference or a bare digest) names the document; an image that loses its last name so keeps
+ * its digest as one. Everything it needs must be durable already. */
+int image_record(struct ctr_images *images, const char *key, const char *digest,
+                 const char *media_type, uint64_t size, struct ctr_error *err);
+/* A document of the store, checked; new reference or NULL. ret_size may be NULL. */
+json_t *image_document(struct ctr_images *images, const char *digest, uint64_t *ret_size,
+                       struct ctr_error *err);
+json_t *image_config(struct ctr_images *images, const json_t *manifest, struct ctr_error *err);
+/* Calls each(arg, digest, manifest) for every platform's manifest below `digest` that is in the store. */
+int image_manifests(struct ctr_images *images, const char *digest,
+                    int (*each)(void *arg, const char *digest, const json_t *manifest),
+                    void *arg, struct ctr_error *err);
+int image_platform(struct ctr_images *images, const char *text, struct ctr_platform *ret,
+                   struct ctr_error *err);
+/* Remembers and tells a layer blob's diff_id; ret[72]. -ENOENT: not known. */
+int layer_remember(struct ctr_images *images, const char *digest, const char *diff_id,
+                   struct ctr_error *err);
+int layer_diff_id(struct ctr_images *images, const char *digest, char *ret);
+
+/* --- resolve.c --- */
+
+/* What a text names. */
+struct image_found {
+    char *key;         /* of the record, if the text is a reference; else NULL */
+    char top[72];      /* digest of the record's document */
+    char manifest[72]; /* of the one platform that was named by ID or digest, else "" */
+};
+int image_find(struct ctr_images *images, const char *text, struct image_found *ret,
+               struct ctr_error *err);
+
+/* --- gc.c --- */
+
+/* Removes blobs that neither a record nor a lease needs, older than `age` seconds, and in these storages the snapshots. */
+int image_collect(struct ctr_images *images, int64_t age, struct ctr_storage *const *storages,
+                  size_t n_storages, struct ctr_error *err);
+
+/* --- unpack.c --- */
+
+/* Waits for the turn; -ECANCELED where op (may be NULL) was cancelled. */
+int snapshot_take_turn(struct ctr_images *images, struct image_op *op,
+                       struct snapshot_turn *turn, const char *instance, struct ctr_error *err);
+void snapshot_give_turn(struct ctr_images *images, struct snapshot_turn *turn);
+/* What the core believes of a snapshot: key of its record, caller frees; and what it has seen. */
+char *snapshot_key(const char *instance, const char *chain_id);
+void snapshot_forget(struct ctr_images *images, const char *key);
+
+/* --- layer.c: decompression --- */
+
+/* Reads the layer blob to its end, hands decompressed pieces to sink, and checks blob digest and diff_id ("" to learn it
+ * in ret_diff_id[72]) over all bytes. */
+struct layer_source {
+    const char *digest, *media_type;
+    uint64_t size;
+    uint64_t max; /* decompressed bytes, 0: no limit */
+    const char *diff_id;
+};
+int layer_read(struct image_op *op, const struct layer_source *source,
+               int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err),
+               void *arg, const char *status, char *ret_diff_id, struct ctr_error *err);
+/* layer_read without a sink, unless the diff_id is known. */
+int layer_verify(struct image_op *op, const json_t *descriptor, const char *diff_id,
+                 struct ctr_error *err);
+
+/* --- storage.c and chain.c, beyond image.h --- */
+
+uint32_t storage_caps(const struct ctr_storage *storage);
+int storage_prepare(struct ctr_storage *storage, const char *key, const char *parent,
+                    uint64_t max_bytes, struct ctr_error *err);
+int storage_apply(struct ctr_storage *storage, const char *key, int fd, struct ctr_error *err);
+int storage_commit(struct ctr_storage *storage, const char *key, const char *chain_id,
+                   struct ctr_error *err);
+/* Calls each for all committed chains; 0 and nothing where the plugin cannot list. */
+int storage_each(struct ctr_storage *storage,
+                 void (*each)(void *arg, const char *name, int32_t committed), void *arg,
+                 struct ctr_error *err);
+
+/* Asks the chain's plugins in order; -ENOENT: none knows the host. */
+int chain_get(struct ctr_chain *chain, const struct ctr_registry_query *query,
+              void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
+              struct ctr_error *err);
+/* The first plugin with a token service of its own that knows the host; -ENOENT: none. */
+int chain_token(struct ctr_chain *chain, const struct ctr_registry_query *query,
+                const char *realm, const char *service, const char *scope,
+                void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
+                struct ctr_error *err);
+
+#endif
