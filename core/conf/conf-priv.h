@@ -26,7 +26,7 @@ void ctr_doc_finish(struct ctr_doc *doc);
 const struct ctr_conf_pair *ctr_doc_pair(const struct ctr_section *section, const char *key);
 void ctr_pairs_free(struct ctr_conf_pair *pairs, size_t n);
 
-/* "FILE:LINE: message". */
+/* "FILE:LINE: message"; "FILE: message" for line 0. */
 int ctr_conf_fail(struct ctr_error *err, int code, const char *file, int line,
                   const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* The failure for a key that its section does not have: names the nearest of `keys` or where the key belongs. `section` without brackets. */

@@ -6,6 +6,7 @@
  * [registry.host "HOST[:PORT]"]. A section [kind.NAME] without a `plugin` key sets options of plugin NAME (the instance NAME is that plugin);
  * with `plugin = X` it is an instance called NAME of plugin X. Keys of [engine] and [registry.host …] are tables here; keys of plugins are checked later
  * against the plugin's own option table, by ctr_options_create. Every error names file, line and the nearest known key.
+ * A profile must name a vmm, a storage and a net plugin: core knows none. The registry chain may be absent or empty.
  */
 #ifndef CTR_CONF_H
 #define CTR_CONF_H
@@ -42,7 +43,7 @@ struct ctr_conf_instance {
     int kind;   /* enum ctr_kind */
     char *name; /* "default", "fast", "file" … */
     char *plugin;
-    int line; /* of its section, 0 if by default */
+    int line; /* of its section, or of the chain that names it */
     struct ctr_conf_pair {
         char *key, *value;
         int line;

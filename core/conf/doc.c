@@ -31,6 +31,9 @@ ctr_conf_fail(struct ctr_error *err, int code, const char *file, int line, const
     va_start(args, format);
     (void) vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (line == 0) {
+        return ctr_fail(err, code, "%.400s: %s", file, text);
+    }
     return ctr_fail(err, code, "%.400s:%d: %s", file, line, text);
 }
 

@@ -2,25 +2,19 @@
  * From sections to plugin instances: [KIND], [KIND.NAME] and the chain of [registry].
  *
  * [KIND] names the default plugin. [KIND.NAME] with a key `plugin` is a second instance NAME; without it, it holds options of the
- * plugin NAME: the default instance takes them if that is its plugin, otherwise it is an instance by itself.
+ * plugin NAME: the default instance takes them if that is its plugin, otherwise it is an instance by itself. No plugin is built in:
+ * a profile must name one of each kind, and may leave out the chain.
  */
 #include "core/conf/conf-priv.h"
 
 static const struct {
     int kind;
-    const char *name, *plugin; /* plugin: what is used when the profile names none */
+    const char *name;
 } kinds[] = {
-#ifdef __APPLE__
-    {CTR_KIND_VMM, "vmm", "vz"},
-    {CTR_KIND_STORAGE, "storage", "ext4"},
-    {CTR_KIND_NET, "net", "vmnet"},
-    {CTR_KIND_REGISTRY, "registry", "keychain"},
-#else
-    {CTR_KIND_VMM, "vmm", "qemu"},
-    {CTR_KIND_STORAGE, "storage", "ext4"},
-    {CTR_KIND_NET, "net", "switch"},
-    {CTR_KIND_REGISTRY, "registry", "file"},
-#endif
+    {CTR_KIND_VMM, "vmm"},
+    {CTR_KIND_STORAGE, "storage"},
+    {CTR_KIND_NET, "net"},
+    {CTR_KIND_REGISTRY, "registry"},
 };
 
 int
@@ -176,13 +170,18 @@ fill_kind(struct ctr_conf *conf, struct ctr_doc *doc, size_t k, struct ctr_error
     if (code != 0) {
         return code;
     }
-    const char *plugin = pair != NULL ? pair->value : kinds[k].plugin;
+    if (pair == NULL) {
+        return ctr_conf_fail(err, -EINVAL, conf->file, root == NULL ? 0 : root->line,
+                             "the profile names no %s plugin: add a section [%s] with a line "
+                             "`plugin = NAME`; `ctrctl plugin ls` lists the names",
+                             kinds[k].name, kinds[k].name);
+    }
+    const char *plugin = pair->value;
     struct ctr_section *options = find_section(doc, kinds[k].name, plugin);
     if (ctr_doc_pair(options, "plugin") != NULL) {
         options = NULL;
     }
-    code = add_instance(conf, kinds[k].kind, "default", plugin, root == NULL ? 0 : root->line,
-                        options, err);
+    code = add_instance(conf, kinds[k].kind, "default", plugin, root->line, options, err);
     for (size_t i = 0; code == 0 && i < doc->n_sections; i++) {
         const char *name;
         struct ctr_section *section = &doc->sections[i];
@@ -256,8 +255,7 @@ fill_registry(struct ctr_conf *conf, struct ctr_doc *doc, size_t k, struct ctr_e
     const struct ctr_conf_pair *pair = ctr_doc_pair(root, "chain");
     int code = check_root(conf, root, k, "chain", err);
     if (code == 0) {
-        code = add_chain(conf, doc, k, pair != NULL ? pair->value : kinds[k].plugin,
-                         pair != NULL ? pair->line : 0, err);
+        code = pair == NULL ? 0 : add_chain(conf, doc, k, pair->value, pair->line, err);
     }
     for (size_t i = 0; code == 0 && i < doc->n_sections; i++) {
         const struct ctr_section *section = &doc->sections[i];
