@@ -82,6 +82,8 @@ int ctr_peer_open(struct ctr_nets *nets, struct ctr_network_entry *network, bool
 json_t *ctr_peer_call(struct ctr_network_entry *network, json_t *take_request, int *ret_fd,
                       struct ctr_error *err);
 void ctr_peer_close(struct ctr_network_entry *network);
+/* After a stop: closes, and removes the socket, which a ctr-net that gave up root cannot. */
+void ctr_peer_forget(const struct ctr_nets *nets, struct ctr_network_entry *network);
 
 /* --- spawn.c --- */
 /* Starts ctr-net detached with a configuration; returns when it answers. */

@@ -275,7 +275,7 @@ stop_one(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_error *e
         code = ports == NULL ? why.code : 0;
         if (code == 0 && json_object_size(json_object_get(ports, "ports")) == 0) {
             json_decref(ctr_peer_call(n, json_pack("{s:s}", "op", "stop"), NULL, NULL));
-            ctr_peer_close(n);
+            ctr_peer_forget(nets, n);
         }
         json_decref(ports);
     }

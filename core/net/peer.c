@@ -85,6 +85,16 @@ ctr_peer_close(struct ctr_network_entry *network)
     network->peer = -1;
 }
 
+void
+ctr_peer_forget(const struct ctr_nets *nets, struct ctr_network_entry *network)
+{
+    CTR_AUTO(free) char *path = socket_path(nets, network);
+    ctr_peer_close(network);
+    if (path != NULL) {
+        (void) unlink(path);
+    }
+}
+
 /* Connects and asks what it is. -ENOENT: nobody is there. */
 static int
 reach(struct ctr_network_entry *network, const char *path, struct ctr_error *err)
