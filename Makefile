@@ -70,7 +70,7 @@ LIBS_ctrd := $(call lib,api engine image sandbox net store plugin conf loop base
 LIBS_ctr-sandbox := $(call lib,sandbox guest plugin conf loop base)
 LIBS_ctr-net := $(call lib,net plugin conf loop base)
 PKGS_ctrctl := jansson inih
-PKGS_ctrd := jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto
+PKGS_ctrd := jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto zlib libzstd
 PKGS_ctr-sandbox := jansson inih libuv
 PKGS_ctr-net := jansson inih libuv
 LTDL_ctrd := -lltdl
@@ -90,19 +90,23 @@ $(foreach p,ctrctl $(MAINS),$(eval $(call program_rule,$(p))))
 
 # ---- SDK ----
 SDK_LIB := $(BUILD)/lib/libctr-layer.a
+EXT4_LIB := $(BUILD)/lib/libctr-ext4.a
+SDK_LIBS := $(SDK_LIB) $(EXT4_LIB)
 $(SDK_LIB): $(call obj,$(wildcard sdk/lib/*.c))
+$(EXT4_LIB): $(call obj,$(wildcard sdk/ext4/*.c) $(filter-out %/plugin.c %/store.c,$(wildcard plugins/storage-ext4/*.c)))
+$(SDK_LIBS):
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(say)$(AR) rcs $@ $^
 
-# ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,layer or nothing,OUTPUT FOLDER or nothing)) ----
+# ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,SDK libraries: layer ext4,OUTPUT FOLDER or nothing)) ----
 PLUGINS :=
 define ctr-plugin
 ifeq ($$(if $(strip $(3)),$$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes),yes)
 PLUGINS += $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so
-$(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(if $(4),$(SDK_LIB))
+$(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4))
 	@mkdir -p $$(@D)
-	$$(say)$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(if $(4),$(SDK_LIB)) \
+	$$(say)$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4)) \
 	  $$(if $(strip $(3)$(4)),$$(call pkg,$(3) $(if $(4),libarchive))) $(6)
 $(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(if $(strip $(3)),$$(call pkgc,$(3)))
 else
@@ -140,7 +144,9 @@ install: all
 	  $(DESTDIR)$(PREFIX)/include/ctr $(DESTDIR)$(PREFIX)/etc/ctr $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(CONFORM) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(filter $(BUILD)/lib/ctr/%,$(PLUGINS)) $(DESTDIR)$(PREFIX)/lib/ctr/plugins
-	install -m 644 $(SDK_LIB) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(SDK_LIBS) $(DESTDIR)$(PREFIX)/lib
+	install -d -m 755 $(DESTDIR)$(PREFIX)/share/ctr/template
+	install -m 644 $(filter-out %.so,$(wildcard sdk/template/*)) $(DESTDIR)$(PREFIX)/share/ctr/template
 	install -m 644 $(wildcard sdk/include/ctr/*.h) $(DESTDIR)$(PREFIX)/include/ctr
 	install -m 644 $(CONF) $(DESTDIR)$(PREFIX)/etc/ctr
 	sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@VERSION@,$(VERSION),g' sdk/ctr-sdk.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/ctr-sdk.pc

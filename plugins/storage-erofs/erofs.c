@@ -200,7 +200,9 @@ drop_work(struct storage *self, struct work *work)
     }
     *link = work->next;
     tree_finish(&work->tree);
-    close(work->fd);
+    if (work->fd >= 0) {
+        close(work->fd);
+    }
     free(work);
 }
 
@@ -232,14 +234,22 @@ find_work(const struct storage *self, const char *key)
     return work;
 }
 
+static int
+make_image(struct work *work, const char *path, struct ctr_error *err)
+{
+    work->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (work->fd < 0) {
+        return fail_errno(err, "making", path);
+    }
+    work->next_block = 1;
+    return tree_init(&work->tree) == 0 ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
+}
+
 /* Begins with the parent's data: the file is cloned, and the tree is read back. */
 static int
-start_from(struct storage *self, struct work *work, const char *parent, struct ctr_error *err)
+clone_image(const struct storage *self, struct work *work, const char *to, const char *parent,
+            struct ctr_error *err)
 {
-    work->next_block = 1;
-    if (parent == NULL) {
-        return tree_init(&work->tree) == 0 ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
-    }
     char path[4096];
     path_of(self, path, "chains", parent + 7);
     int from = open(path, O_RDONLY | O_CLOEXEC);
@@ -248,9 +258,17 @@ start_from(struct storage *self, struct work *work, const char *parent, struct c
                    ? ctr_fail(err, -ENOENT, "storage-erofs: there is no snapshot %s", parent)
                    : fail_errno(err, "opening", path);
     }
-    int result = ctr_file_clone(from, work->fd, err);
-    result = result == 0 ? erofs_read(work->fd, &work->tree, &work->next_block, err) : result;
+    int result = ctr_file_clone(from, to, err);
     close(from);
+    if (result != 0) {
+        return result;
+    }
+    work->fd = open(to, O_RDWR | O_CLOEXEC);
+    result = work->fd >= 0 ? erofs_read(work->fd, &work->tree, &work->next_block, err)
+                           : fail_errno(err, "opening", to);
+    if (result != 0) {
+        (void) unlink(to);
+    }
     return result;
 }
 
@@ -272,12 +290,7 @@ storage_prepare(void *arg, const char *key, const char *parent,
     if (work == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    work->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (work->fd < 0) {
-        result = fail_errno(err, "making", path);
-        free(work);
-        return result;
-    }
+    work->fd = -1;
     snprintf(work->key, sizeof work->key, "%s", key);
     work->limits =
         (struct ctr_layer_limits){.size = sizeof work->limits,
@@ -285,10 +298,10 @@ storage_prepare(void *arg, const char *key, const char *parent,
                                   .max_entries = limits != NULL ? limits->max_entries : 0};
     work->next = self->works;
     self->works = work;
-    result = start_from(self, work, parent, err);
+    result = parent == NULL ? make_image(work, path, err)
+                            : clone_image(self, work, path, parent, err);
     if (result != 0) {
         drop_work(self, work);
-        (void) unlink(path);
     }
     return result;
 }
@@ -412,13 +425,9 @@ open_blank(const struct storage *self, uint64_t bytes, int *ret_fd, struct ctr_e
     if (*ret_fd >= 0) {
         return 0;
     }
-    int fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int result = fd >= 0 ? 0 : fail_errno(err, "making", tmp);
-    if (fd >= 0) {
-        close(fd);
-    }
-    result = result == 0 ? ctr_ext4_blank(tmp, bytes, err) : result;
-    fd = result == 0 ? open(tmp, O_RDONLY | O_CLOEXEC) : -1;
+    (void) unlink(tmp);
+    int result = ctr_ext4_blank(tmp, bytes, err);
+    int fd = result == 0 ? open(tmp, O_RDONLY | O_CLOEXEC) : -1;
     if (result == 0 && (fd < 0 || fsync(fd) != 0 || rename(tmp, path) != 0)) {
         result = fail_errno(err, "making", path);
     }
@@ -439,10 +448,9 @@ write_clone(struct storage *self, const char *key, const char *chain_id, int bla
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/clones/%s/upper", self->dir, key);
-    int upper = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int result =
-        upper >= 0 ? ctr_file_clone(blank, upper, err) : fail_errno(err, "making", path);
-    if (result == 0 && fsync(upper) != 0) {
+    int result = ctr_file_clone(blank, path, err);
+    int upper = result == 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (result == 0 && (upper < 0 || fsync(upper) != 0)) {
         result = fail_errno(err, "syncing", path);
     }
     if (upper >= 0) {

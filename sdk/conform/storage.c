@@ -7,6 +7,7 @@
 
 #define CHAIN_A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define CHAIN_B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define CHAIN_C "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 #define ESCAPED "/tmp/ctr-conform-escaped"
 
 struct disks {
@@ -101,7 +102,7 @@ containers(struct conform *kit, const struct ctr_storage_ops *ops, void *self)
     conform_check(kit, ops->clone(self, "c1", CHAIN_B, 0, &err) == 0, "clone: %s", err.msg);
     conform_check(kit, ops->clone(self, "c1", CHAIN_B, 0, &err) == -EEXIST,
                   "clone of the same key says EEXIST");
-    conform_check(kit, ops->clone(self, "c2", "sha256:00", 0, &err) == -ENOENT,
+    conform_check(kit, ops->clone(self, "c2", CHAIN_C, 0, &err) == -ENOENT,
                   "clone of an unknown chain says ENOENT");
     conform_check(kit, ops->clone(self, "c2", CHAIN_A, 0, &err) == 0, "a second clone: %s",
                   err.msg);

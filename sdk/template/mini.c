@@ -58,18 +58,16 @@ make_file(const struct ctr_host *host, const char *name, const char *from,
     if (from != NULL && find(host, from, &source, err) != 0) {
         return err->code;
     }
-    (void) find(host, name, &file, err);
+    if (find(host, name, &file, err) == 0) {
+        return ctr_fail(err, -EEXIST, "storage-mini: %s exists", file.path);
+    }
     int old = from != NULL ? open(source.path, O_RDONLY | O_CLOEXEC) : -1;
-    int fd = open(file.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     uint64_t bytes = (uint64_t) host->option_int(host, "size");
-    int result = fd < 0         ? fail(err, file.path)
-                 : from != NULL ? ctr_file_clone(old, fd, err)
-                                : ctr_ext4_blank(file.path, bytes, err);
+    int result = from != NULL ? ctr_file_clone(old, file.path, err)
+                              : ctr_ext4_blank(file.path, bytes, err);
+    int fd = result == 0 ? open(file.path, O_RDWR | O_CLOEXEC) : -1;
     if (result == 0 && fsync(fd) != 0) {
         result = fail(err, file.path);
-    }
-    if (result != 0 && fd >= 0) {
-        unlink(file.path);
     }
     close(fd);
     close(old);

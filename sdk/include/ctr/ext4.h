@@ -10,7 +10,7 @@
 #include <ctr/layer.h>
 #include <stdint.h>
 
-/* Formats the existing, empty file as an ext4 filesystem of `bytes` (sparse; 64 MiB at least, a multiple of 4,096), without
+/* Makes the new file `path` an empty ext4 filesystem of `bytes` (sparse; 64 MiB at least, a multiple of 4,096), without
  * lost+found and without anything left for the guest's kernel to initialize. */
 int ctr_ext4_blank(const char *path, uint64_t bytes, struct ctr_error *err);
 
@@ -21,8 +21,8 @@ int ctr_ext4_blank(const char *path, uint64_t bytes, struct ctr_error *err);
 int ctr_ext4_apply(const char *path, int32_t tar_fd, const struct ctr_layer_limits *limits,
                    struct ctr_error *err);
 
-/* Makes the empty file `to` equal to `from`: by reflink (FICLONE, clonefile) where the filesystem can, else by a copy that keeps
- * holes. */
-int ctr_file_clone(int32_t from, int32_t to, struct ctr_error *err);
+/* Makes the new file `to` equal to `from`: by reflink (FICLONE, clonefile) where the filesystem can, else by a copy that keeps
+ * holes. -EEXIST if `to` exists; after another failure there is no `to`. */
+int ctr_file_clone(int32_t from, const char *to, struct ctr_error *err);
 
 #endif

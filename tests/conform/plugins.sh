@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Every plugin of the tree passes the SDK's conformance kit.
+. "$(dirname "$0")/../lib.sh"
+bad=0 n=0
+for so in "$BUILD"/lib/ctr/plugins/*.so "$BUILD"/tests/plugins/storage-mem.so; do
+    [ -f "$so" ] || fail "$so was not built"
+    name=$(basename "$so" .so)
+    case $name in
+    storage-mem) printf '[options]\n' ;;
+    storage-*) printf '[options]\nsize = 256M\n' ;;
+    registry-file) echo '{}' >"$T/config.json"; printf '[options]\npath = %s\n' "$T/config.json" ;;
+    *) printf '[options]\n' ;;
+    esac >"$T/$name.ini"
+    case $name in
+    vmm-qemu) command -v qemu-system-x86_64 >/dev/null || { echo "$name: no QEMU here"; continue; } ;;
+    esac
+    if "$BIN/ctr-conform" "$so" "$T/$name.ini" >"$T/$name.log" 2>&1; then
+        n=$((n + 1))
+        tail -n 1 "$T/$name.log" | sed "s/^/$name: /; s/ (what.*//"
+    else
+        bad=1
+        echo "$name:"
+        grep -v '^ok' "$T/$name.log"
+    fi
+    rm -rf "$(sed -n 's/.*left is in \(.*\))$/\1/p' "$T/$name.log")"
+done
+[ $bad = 0 ] && [ $n -ge 5 ] || fail "$n plugins passed"
