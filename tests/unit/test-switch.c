@@ -614,9 +614,11 @@ flows_are_limited(void **state)
     }
     int listener = host_socket(SOCK_STREAM, outside, &port);
     net_up(&net, false, json_pack("{s:s, s:s}", "host_access", "yes", "flows", "3"));
-    int a = attach(&net, "a", A), b = attach(&net, "b", B);
-    know_gateway(&net, b, B);
+    int a = attach(&net, "a", A);
     know_gateway(&net, a, A);
+    int b = attach(&net, "b", B);
+    know_gateway(&net, b, B);
+    expect(&net, a, &f); /* B's question was for all */
     struct tcp t = {.from = A, .to = outside, .to_port = port};
     for (uint16_t i = 0; i < 3; i++) {
         t.from_port = (uint16_t) (1000 + i);
