@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,vmm-fake,fake.c,,,tests/plugins))
