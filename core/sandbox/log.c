@@ -84,6 +84,34 @@ open_current(struct ctr_log_writer *log)
     return log->fd < 0 ? -errno : 0;
 }
 
+/* A damaged file is set aside whole, for whoever wants to look at it. */
+static int
+set_aside(struct ctr_log_writer *log)
+{
+    CTR_AUTO(free) char *aside = ctr_printf("%s.damaged", log->path);
+    if (aside == NULL || rename(log->path, aside) < 0) {
+        return aside == NULL ? -ENOMEM : -errno;
+    }
+    ctr_log(CTR_LEVEL_WARN, "path=%s msg=\"damaged, kept as %s\"", log->path, aside);
+    (void) close(log->fd);
+    log->size = 0;
+    return open_current(log);
+}
+
+/* What an earlier run left: a torn last record is cut away. */
+static int
+take_over(struct ctr_log_writer *log)
+{
+    struct stat st;
+    if (fstat(log->fd, &st) < 0 || st.st_size == 0) {
+        return 0;
+    }
+    if (ctr_log_scan(log->fd, &log->size) == -EBADMSG) {
+        return set_aside(log);
+    }
+    return log->size < st.st_size && ftruncate(log->fd, log->size) < 0 ? -errno : 0;
+}
+
 int
 ctr_log_start(struct ctr_log_writer *log, const char *path, int64_t limit,
               struct ctr_error *err)
@@ -98,15 +126,8 @@ ctr_log_start(struct ctr_log_writer *log, const char *path, int64_t limit,
     if (code < 0) {
         return ctr_fail(err, code, "log %s: cannot open: %s", path, strerror(-code));
     }
-    struct stat st;
-    if (fstat(log->fd, &st) == 0 && st.st_size > 0) {
-        (void) ctr_log_scan(log->fd, &log->size);
-        if (log->size < st.st_size && ftruncate(log->fd, log->size) < 0) {
-            return ctr_fail(err, -errno, "log %s: cannot cut a torn record away: %s", path,
-                            strerror(errno));
-        }
-    }
-    return 0;
+    code = take_over(log);
+    return code < 0 ? ctr_fail(err, code, "log %s: %s", path, strerror(-code)) : 0;
 }
 
 static int
