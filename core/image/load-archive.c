@@ -223,7 +223,7 @@ unpacker_file(struct unpacker *unpacker, const char *path, struct ctr_error *err
         return unpacker_small(unpacker, &unpacker->layout, &unpacker->layout_length, err);
     }
     if (ctr_starts_with(path, blobs)) {
-        char digest[300];
+        char digest[600];
         (void) snprintf(digest, sizeof digest, "sha256:%s", path + sizeof blobs - 1);
         if (!ctr_is_digest(digest)) {
             return ctr_fail(err, -EBADMSG, "the archive has a blob that is named \"%.100s\"",

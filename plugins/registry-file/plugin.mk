@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,registry-file,file.c auths.c,jansson))
