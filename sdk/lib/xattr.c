@@ -3,7 +3,8 @@
  *
  * Kept: user.*, trusted.*, security.* (with security.capability) and the two POSIX ACLs of system.*.
  * Dropped: trusted.overlay.* and user.overlay.* (they steer overlay mounts, which are the storage plugin's own business) and
- * namespaces that no Linux filesystem stores (system.* else, com.apple.*, …). Refused: names or values beyond what Linux takes.
+ * namespaces that no Linux filesystem stores (system.* else, com.apple.*, …), and empty values: in a pax header they mean "not given".
+ * Refused: names or values beyond what Linux takes.
  */
 #include "layer-priv.h"
 #include <errno.h>
@@ -54,7 +55,7 @@ layer_xattrs_collect(struct archive_entry *entry, struct layer_xattrs *ret, cons
     (void) archive_entry_xattr_reset(entry);
     while (archive_entry_xattr_next(entry, &name, &value, &length) == ARCHIVE_OK) {
         /* bsdtar writes each attribute under both keys */
-        if (name == NULL || !is_kept(name) || is_known(ret, name)) {
+        if (name == NULL || length == 0 || !is_kept(name) || is_known(ret, name)) {
             continue;
         }
         if (strlen(name) > NAME_MAX_BYTES || length > LAYER_XATTR_VALUE_MAX) {
@@ -67,8 +68,8 @@ layer_xattrs_collect(struct archive_entry *entry, struct layer_xattrs *ret, cons
                             "layer entry \"%.200s\": more than %d extended attributes", path,
                             LAYER_XATTRS_MAX);
         }
-        ret->list[ret->n++] = (struct ctr_layer_xattr){
-            .name = name, .value = length > 0 ? value : "", .length = length};
+        ret->list[ret->n++] =
+            (struct ctr_layer_xattr){.name = name, .value = value, .length = length};
     }
     return 0;
 }
