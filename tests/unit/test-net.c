@@ -235,7 +235,7 @@ leases(void **state)
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
     struct ctr_attachment at[5], again;
-    char id[8];
+    char id[24];
     world_open(&w, "[net]\nplugin = switch\n");
     for (int i = 0; i < 4; i++) { /* .2 to .5: all that a /29 has */
         (void) snprintf(id, sizeof id, "c%d", i);
@@ -281,7 +281,7 @@ leases(void **state)
 struct racer {
     pthread_t thread;
     struct world *world;
-    char id[8];
+    char id[24];
     char addresses[8][16];
 };
 
@@ -292,7 +292,7 @@ race(void *arg)
     for (int i = 0; i < 8; i++) {
         struct ctr_error err = CTR_ERROR_INIT;
         struct ctr_attachment at;
-        char id[16];
+        char id[48];
         (void) snprintf(id, sizeof id, "%s-%d", r->id, i);
         if (connect_to(r->world, "big", id, NULL, &at, NULL, &err) == 0) {
             (void) snprintf(r->addresses[i], sizeof r->addresses[i], "%s", at.address);
