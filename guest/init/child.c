@@ -11,8 +11,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -96,7 +96,7 @@ give_stdio(const struct user *user)
         struct stat st;
         if (fstat(i, &st) == 0 && st.st_uid != user->uid &&
             (S_ISFIFO(st.st_mode) || isatty(i))) {
-            (void) fchown(i, user->uid, S_ISFIFO(st.st_mode) ? user->gid : st.st_gid);
+            (void) !fchown(i, user->uid, S_ISFIFO(st.st_mode) ? user->gid : st.st_gid);
         }
     }
 }
@@ -107,8 +107,8 @@ make_cwd(const char *cwd, struct fault *fault)
 {
     char path[PATH_MAX];
     if (cwd[0] != '/' || (size_t) snprintf(path, sizeof path, "%s", cwd) >= sizeof path) {
-        return fault_set(fault, "EINVAL", "the working directory %.200s is not absolute or too long",
-                         cwd);
+        return fault_set(fault, "EINVAL",
+                         "the working directory %.200s is not absolute or too long", cwd);
     }
     for (char *slash = root_is_private ? path + 1 : NULL; slash != NULL;) {
         slash = strchr(slash, '/');
@@ -130,8 +130,8 @@ enter_cwd(const char *cwd, struct fault *fault)
 {
     char path[PATH_MAX];
     if (chdir(cwd) < 0) {
-        return fault_errno(fault, "EINVAL", "chdir to cwd (\"%.200s\") set in config.json failed",
-                           cwd);
+        return fault_errno(fault, "EINVAL",
+                           "chdir to cwd (\"%.200s\") set in config.json failed", cwd);
     }
     if (getcwd(path, sizeof path) == NULL || path[0] != '/') {
         return fault_set(fault, "EINVAL", "the working directory %.200s is outside of the root",
@@ -203,8 +203,8 @@ find_program(const struct spec *spec, char path[PATH_MAX], struct fault *fault)
                              fault_reason(number));
         }
         number = number == 0 ? ENAMETOOLONG : number;
-        return fault_set(fault, code_of(number), "exec: \"%.200s\": stat %.200s: %s", name, name,
-                         fault_reason(number));
+        return fault_set(fault, code_of(number), "exec: \"%.200s\": stat %.200s: %s", name,
+                         name, fault_reason(number));
     }
     const char *search = get_env(spec->env, "PATH");
     if (search == NULL) {
@@ -219,7 +219,8 @@ find_program(const struct spec *spec, char path[PATH_MAX], struct fault *fault)
         }
         search = search[n] == ':' ? search + n + 1 : NULL;
     }
-    return fault_set(fault, "ENOENT", "exec: \"%.200s\": executable file not found in $PATH", name);
+    return fault_set(fault, "ENOENT", "exec: \"%.200s\": executable file not found in $PATH",
+                     name);
 }
 
 /* The environment with HOME, if the description has none. */

@@ -122,7 +122,8 @@ op_signal(json_int_t id, const json_t *request, struct fault *fault)
     const char *process = json_string_value(json_object_get(request, "process_id"));
     json_int_t number = json_integer_value(json_object_get(request, "signal"));
     if (process == NULL || number < 1 || number > 64) {
-        return fault_set(fault, "EINVAL", "signal needs a process_id and a number from 1 to 64");
+        return fault_set(fault, "EINVAL",
+                         "signal needs a process_id and a number from 1 to 64");
     }
     if (process_signal(process, (int) number, fault) < 0) {
         return -1;
@@ -177,8 +178,9 @@ dispatch(const json_t *request)
         const char *name;
         int (*run)(json_int_t id, const json_t *request, struct fault *fault);
     } ops[] = {
-        {"boot", op_boot},         {"exec", op_exec}, {"signal", op_signal}, {"resize", op_resize},
-        {"poweroff", op_poweroff}, {"sync", op_sync}, {"ping", op_ping},
+        {"boot", op_boot},     {"exec", op_exec},         {"signal", op_signal},
+        {"resize", op_resize}, {"poweroff", op_poweroff}, {"sync", op_sync},
+        {"ping", op_ping},
     };
     struct fault fault = {.code = "EIO"};
     json_int_t id = json_integer_value(json_object_get(request, "id"));
@@ -209,8 +211,7 @@ take_messages(void)
         if (message.length - 4 < n) {
             break;
         }
-        json_t *request =
-            json_loadb((const char *) bytes + 4, n, JSON_REJECT_DUPLICATES, NULL);
+        json_t *request = json_loadb((const char *) bytes + 4, n, JSON_REJECT_DUPLICATES, NULL);
         buf_consume(&message, 4 + n);
         if (json_is_object(request)) {
             dispatch(request);

@@ -21,7 +21,7 @@ struct stream {
     struct buf in;
     bool remote_fin, local_fin, reset;
     unsigned told; /* the round of mux_settle that asked it last */
-    void *owner; /* NULL: nobody yet, or let go */
+    void *owner;   /* NULL: nobody yet, or let go */
     void (*readable)(
         struct stream *stream); /* bytes came, or the end of them (remote_fin, reset) */
     void (*writable)(struct stream *stream); /* room again, or reset */

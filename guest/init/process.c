@@ -329,7 +329,8 @@ launch(struct process *process, const struct spec *spec, struct fault *fault)
 }
 
 int
-process_start(const char *id, const json_t *description, json_int_t request, struct fault *fault)
+process_start(const char *id, const json_t *description, json_int_t request,
+              struct fault *fault)
 {
     struct spec spec;
     if (*id == '\0' || strlen(id) >= sizeof processes->id || find(id) != NULL) {

@@ -25,7 +25,8 @@ string_array(const json_t *array, size_t *ret_n)
 }
 
 static bool
-number_in(const json_t *object, const char *key, json_int_t min, json_int_t max, json_int_t *ret)
+number_in(const json_t *object, const char *key, json_int_t min, json_int_t max,
+          json_int_t *ret)
 {
     const json_t *value = json_object_get(object, key);
     if (value == NULL) {
@@ -53,7 +54,8 @@ spec_parse(const json_t *json, struct spec *ret, struct fault *fault)
     spec.user = string_or(json, "user", "");
     spec.tty = json_is_true(json_object_get(json, "tty"));
     if (!json_is_object(json) || spec.cwd == NULL || spec.user == NULL ||
-        !number_in(json, "rows", 0, 65535, &rows) || !number_in(json, "cols", 0, 65535, &columns) ||
+        !number_in(json, "rows", 0, 65535, &rows) ||
+        !number_in(json, "cols", 0, 65535, &columns) ||
         !number_in(streams, "in", 0, UINT32_MAX, &in) ||
         !number_in(streams, "out", 0, UINT32_MAX, &out) ||
         !number_in(streams, "err", 0, UINT32_MAX, &err)) {
@@ -63,7 +65,8 @@ spec_parse(const json_t *json, struct spec *ret, struct fault *fault)
     spec.env = string_array(json_object_get(json, "env"), &n_env);
     if (spec.args == NULL || spec.env == NULL || n_args == 0) {
         spec_free(&spec);
-        return fault_set(fault, "EINVAL", "the process has no arguments, or one that is no string");
+        return fault_set(fault, "EINVAL",
+                         "the process has no arguments, or one that is no string");
     }
     spec.cwd = *spec.cwd == '\0' ? "/" : spec.cwd;
     spec.rows = (uint16_t) rows;
