@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,storage-mem,mem.c,,layer,tests/plugins))
