@@ -19,6 +19,7 @@
 #include <sys/sysctl.h>
 #endif
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <x86intrin.h>
 #endif
 
@@ -89,6 +90,21 @@ host_is(const char *arch)
     return strcmp(names.machine, "aarch64") == 0 || strcmp(names.machine, "arm64") == 0;
 }
 
+/* Whether the processor shows its virtualization to us. KVM without it exists (in some VMs), takes machines, and then
+ * spins: it is neither of use nor a boundary. */
+static bool
+has_virtualization(void)
+{
+#if defined(__x86_64__)
+    unsigned a, b, c = 0, d;
+    bool vmx = __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1u << 5)) != 0;
+    bool svm = __get_cpuid(0x80000001, &a, &b, &c, &d) != 0 && (c & (1u << 2)) != 0;
+    return vmx || svm;
+#else
+    return true;
+#endif
+}
+
 /* 0, or why KVM cannot be used, in `why`. */
 static int
 try_kvm(char *why, size_t size)
@@ -108,6 +124,10 @@ try_kvm(char *why, size_t size)
         (void) close(machine);
     }
     (void) close(fd);
+    if (machine >= 0 && !has_virtualization()) {
+        (void) snprintf(why, size, "/dev/kvm exists, but the processor has no VMX or SVM");
+        machine = -1;
+    }
     return machine < 0 ? -ENODEV : 0;
 #else
     (void) snprintf(why, size, "this system has no KVM");
@@ -206,15 +226,25 @@ choose_machine(const struct qemu *qemu, const char *arch, struct plan *ret,
 }
 
 int
-qemu_plan(const struct qemu *qemu, const char *arch, struct plan *ret, struct ctr_error *err)
+qemu_plan(struct qemu *qemu, const char *arch, struct plan *ret, struct ctr_error *err)
 {
     for (size_t i = 0; i < sizeof arches / sizeof arches[0]; i++) {
-        if (strcmp(arch, arches[i].name) == 0) {
-            *ret = (struct plan){.uid = qemu->uid, .gid = qemu->gid};
-            int code = find_binary(qemu, &arches[i], ret, err);
-            code = code < 0 ? code : choose_accel(qemu, arch, ret, err);
-            return code < 0 ? code : choose_machine(qemu, arch, ret, err);
+        struct plan *plan = &qemu->plans[i];
+        if (strcmp(arch, arches[i].name) != 0) {
+            continue;
         }
+        if (plan->machine == MACHINE_NONE) { /* probed once */
+            *plan = (struct plan){.uid = qemu->uid, .gid = qemu->gid};
+            int code = find_binary(qemu, &arches[i], plan, err);
+            code = code < 0 ? code : choose_accel(qemu, arch, plan, err);
+            code = code < 0 ? code : choose_machine(qemu, arch, plan, err);
+            if (code < 0) {
+                plan->machine = MACHINE_NONE;
+                return code;
+            }
+        }
+        *ret = *plan;
+        return 0;
     }
     return ctr_fail(err, -ENOTSUP, "no guests of architecture %.32s: amd64 and arm64 only",
                     arch);

@@ -19,14 +19,6 @@ struct tick {
     uint64_t counter, ns;
 };
 
-/* One instance of the plugin. */
-struct qemu {
-    const struct ctr_host *host;
-    uint32_t uid, gid; /* to switch to; 0: stay */
-    char version[48];  /* "qemu" until one was started, then "qemu 7.2.22" */
-    struct tick opened;
-};
-
 /* How a guest of one architecture is run on this host. */
 struct plan {
     char binary[512];
@@ -35,11 +27,20 @@ struct plan {
     uint32_t uid, gid;
 };
 
+/* One instance of the plugin. */
+struct qemu {
+    const struct ctr_host *host;
+    uint32_t uid, gid; /* to switch to; 0: stay */
+    char version[48];  /* "qemu" until one was started, then "qemu 7.2.22" */
+    struct tick opened;
+    struct plan plans[2]; /* by architecture, made when first asked for */
+};
+
 /* --- probe.c --- */
 
 /* Chooses binary, accelerator and machine type for `arch`, as the options say. */
 int
-qemu_plan(const struct qemu *qemu, const char *arch, struct plan *ret, struct ctr_error *err);
+qemu_plan(struct qemu *qemu, const char *arch, struct plan *ret, struct ctr_error *err);
 /* The user that QEMU runs as, 0 unless we are root. */
 int qemu_find_user(struct qemu *qemu, struct ctr_error *err);
 const char *qemu_accel_name(enum accel accel);
