@@ -181,6 +181,7 @@ struct image_found {
     char *key;         /* of the record, if the text is a reference; else NULL */
     char top[72];      /* digest of the record's document */
     char manifest[72]; /* of the one platform that was named by ID or digest, else "" */
+    char id[72];       /* the ID of that one, else "" */
 };
 int image_find(struct ctr_images *images, const char *text, struct image_found *ret,
                struct ctr_error *err);

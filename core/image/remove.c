@@ -44,39 +44,45 @@ struct removal {
     struct ctr_images *images;
     struct image_found found;
     bool force;
-    json_t *keys;   /* {key: digest} of the records that go */
-    json_t *ids;    /* {image ID: true} that may go with them */
-    bool has_other; /* another name keeps the image */
+    json_t *keys; /* {key: digest} of the records that go */
+    json_t *ids;  /* {image ID: true} that may go with them */
     bool (*in_use)(void *arg, const char *image_id);
     void (*removed)(void *arg, const char *action, const char *what);
     void *arg;
 };
 
 struct contains {
-    const char *manifest;
+    const char *id;
     bool yes;
 };
+
+static const char *
+manifest_id(const json_t *manifest)
+{
+    return ctr_json_str(json_object_get(manifest, "config"), "digest", "");
+}
 
 static int
 contains_manifest(void *arg, const char *digest, const json_t *manifest)
 {
     struct contains *contains = arg;
-    contains->yes = contains->yes || strcmp(contains->manifest, digest) == 0;
+    contains->yes = contains->yes || strcmp(contains->id, manifest_id(manifest)) == 0;
     return 0;
 }
 
-/* Does this record name the image that was asked for? */
+/* Is this a record of the image that was asked for? By a reference only itself, by an ID all that hold it. */
 static bool
-removal_matches(const struct removal *removal, const char *digest)
+removal_matches(const struct removal *removal, const char *key, const char *digest)
 {
-    if (strcmp(digest, removal->found.top) == 0) {
-        return true;
+    if (removal->found.key != NULL) {
+        return strcmp(removal->found.key, key) == 0;
     }
-    struct contains contains = {.manifest = removal->found.manifest};
+    struct contains contains = {.id = removal->found.id};
     struct ctr_error ignored = CTR_ERROR_INIT;
-    if (contains.manifest[0] != '\0') {
-        (void) image_manifests(removal->images, digest, contains_manifest, &contains, &ignored);
+    if (contains.id[0] == '\0') {
+        return strcmp(digest, removal->found.top) == 0;
     }
+    (void) image_manifests(removal->images, digest, contains_manifest, &contains, &ignored);
     return contains.yes;
 }
 
@@ -85,40 +91,65 @@ removal_record(void *arg, const char *key, const json_t *value)
 {
     struct removal *removal = arg;
     const char *digest = ctr_json_str(value, "digest", "");
-    if (!removal_matches(removal, digest)) {
-        return 0;
-    }
-    if (removal->found.key != NULL && strcmp(removal->found.key, key) != 0) {
-        removal->has_other = true;
-        return 0;
-    }
-    return json_object_set_new(removal->keys, key, json_string(digest)) < 0 ? -ENOMEM : 0;
+    return removal_matches(removal, key, digest) &&
+                   json_object_set_new(removal->keys, key, json_string(digest)) < 0
+               ? -ENOMEM
+               : 0;
 }
 
 static int
-removal_id(void *arg, const char *digest, const json_t *manifest)
+removal_add_id(void *arg, const char *digest, const json_t *manifest)
 {
     struct removal *removal = arg;
-    const char *id = ctr_json_str(json_object_get(manifest, "config"), "digest", "");
-    return json_object_set_new(removal->ids, id, json_true()) < 0 ? -ENOMEM : 0;
+    return json_object_set_new(removal->ids, manifest_id(manifest), json_true()) < 0 ? -ENOMEM
+                                                                                     : 0;
+}
+
+static int
+removal_keep_id(void *arg, const char *digest, const json_t *manifest)
+{
+    struct removal *removal = arg;
+    (void) json_object_del(removal->ids, manifest_id(manifest));
+    return 0;
+}
+
+static int
+removal_keep(void *arg, const char *key, const json_t *value)
+{
+    struct removal *removal = arg;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    if (json_object_get(removal->keys, key) == NULL) {
+        (void) image_manifests(removal->images, ctr_json_str(value, "digest", ""),
+                               removal_keep_id, removal, &ignored);
+    }
+    return 0;
+}
+
+/* The images that lose their last name: those of the records that go, less those of the records that stay. */
+static int
+removal_find_ids(struct removal *removal, struct ctr_error *err)
+{
+    const char *key = NULL;
+    json_t *digest = NULL;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    json_object_foreach(removal->keys, key, digest)
+    {
+        if (image_manifests(removal->images, json_string_value(digest), removal_add_id, removal,
+                            &ignored) == -ENOMEM) {
+            return ctr_fail(err, -ENOMEM, "remove image: out of memory");
+        }
+    }
+    return ctr_record_each(removal->images->store, "image", removal_keep, removal, err);
 }
 
 static int
 removal_check(struct removal *removal, const char *text, struct ctr_error *err)
 {
-    struct ctr_error ignored = CTR_ERROR_INIT;
     if (removal->found.key == NULL && json_object_size(removal->keys) > 1 && !removal->force) {
         return ctr_fail(
             err, -EBUSY,
             "image %.200s has %zu names; remove them one by one, or all of them by force", text,
             json_object_size(removal->keys));
-    }
-    if (removal->has_other) {
-        return 0;
-    }
-    if (image_manifests(removal->images, removal->found.top, removal_id, removal, &ignored) ==
-        -ENOMEM) {
-        return ctr_fail(err, -ENOMEM, "remove image: out of memory");
     }
     const char *id = NULL;
     json_t *value = NULL;
@@ -179,6 +210,7 @@ removal_run(struct removal *removal, const char *text, struct ctr_storage *const
         return rc;
     }
     rc = ctr_record_each(removal->images->store, "image", removal_record, removal, err);
+    rc = rc < 0 ? rc : removal_find_ids(removal, err);
     rc = rc < 0 ? rc : removal_check(removal, text, err);
     rc = rc < 0 ? rc : removal_untag(removal, err);
     if (rc < 0) {
@@ -186,8 +218,7 @@ removal_run(struct removal *removal, const char *text, struct ctr_storage *const
     }
     /* The names are gone for good; garbage that cannot be removed now is for the next time. */
     struct ctr_error left = CTR_ERROR_INIT;
-    if (!removal->has_other &&
-        image_collect(removal->images, 0, storages, n_storages, &left) < 0) {
+    if (image_collect(removal->images, 0, storages, n_storages, &left) < 0) {
         ctr_log(CTR_LEVEL_WARN, "event=collect error=\"%s\"", left.msg);
     }
     removal_tell(removal);

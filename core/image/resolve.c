@@ -95,6 +95,7 @@ find_in_manifest(void *arg, const char *digest, const json_t *manifest)
         memcpy(find->id, id, 72);
         memcpy(find->found->top, find->top, 72);
         memcpy(find->found->manifest, digest, 72);
+        memcpy(find->found->id, id, 72);
     }
     return 0;
 }
@@ -110,7 +111,7 @@ find_in_record(void *arg, const char *key, const json_t *value)
     }
     if (strcmp(find->top, find->prefix) == 0) {
         memcpy(find->found->top, find->top, 72);
-        find->found->manifest[0] = '\0';
+        find->found->manifest[0] = find->found->id[0] = '\0';
         return 1;
     }
     int rc = image_manifests(find->images, find->top, find_in_manifest, find, &ignored);
@@ -348,8 +349,9 @@ static int
 list_manifest(void *arg, const char *digest, const json_t *manifest)
 {
     struct list *list = arg;
+    const char *id = ctr_json_str(json_object_get(manifest, "config"), "digest", "");
     for (size_t i = 0; i < list->n; i++) {
-        if (strcmp(list->all[i].manifest, digest) == 0) {
+        if (strcmp(list->all[i].id, id) == 0) {
             return list_name(list, &list->all[i]);
         }
     }
