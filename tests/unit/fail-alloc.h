@@ -4,7 +4,7 @@
  *     for (long n = 0; fail_alloc_after(n), code = try_it(), fail_alloc_hit(); n++) { check code is -ENOMEM, nothing leaked }
  *
  * The program's own malloc, calloc and realloc stand in front of glibc's. Not where a sanitizer has put its own there: ask
- * FAIL_ALLOC_WORKS and skip.
+ * FAIL_ALLOC_WORKS and fail_alloc_works(), and skip.
  */
 #ifndef CTR_FAIL_ALLOC_H
 #define CTR_FAIL_ALLOC_H
@@ -51,6 +51,17 @@ fail_alloc_hit(void)
 {
     fail_alloc_left = -1;
     return fail_alloc_was_hit;
+}
+
+/* False where another tool has put its own malloc in front of ours (valgrind). */
+static inline bool
+fail_alloc_works(void)
+{
+    fail_alloc_after(0);
+    void *volatile p = malloc(1);
+    bool works = fail_alloc_hit();
+    free(p);
+    return works;
 }
 
 static inline bool

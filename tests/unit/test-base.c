@@ -554,7 +554,7 @@ static void
 test_passing_too_many_descriptors(void **state)
 {
     int pair[2], fds[4];
-    char text[4];
+    char text[4] = "";
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(ctr_send_fds(pair[0], "x", 1, (int[]){0, 1, 2, 0, 1}, 5), -EINVAL);
     /* a hostile peer is not bound by our limit */
