@@ -66,7 +66,9 @@ world_close(struct world *w)
     ctr_nets_destroy(w->nets);
     ctr_store_close(w->store);
     ctr_conf_destroy(w->conf);
-    while (waitpid(-1, NULL, 0) > 0) { /* all ctr-nets have ended */
+    int status;
+    while (waitpid(-1, &status, 0) > 0) { /* until all ctr-nets have ended */
+        assert_int_equal(status, 0);
     }
     assert_int_equal(ctr_remove_tree(w->folder, &err), 0);
     free(w->folder);
