@@ -113,24 +113,42 @@ zone_seconds(const char *text, struct tm *tm, int64_t *ret)
     return 0;
 }
 
+/* The date's "2006-01-02"; NULL if it is not there. */
+static const char *
+read_day(const char *text, struct tm *tm)
+{
+    const char *at = digits(text, 4, &tm->tm_year);
+    at = at == NULL || *at != '-' ? NULL : digits(at + 1, 2, &tm->tm_mon);
+    return at == NULL || *at != '-' ? NULL : digits(at + 1, 2, &tm->tm_mday);
+}
+
+/* "15:04:05" with a fraction perhaps. */
+static const char *
+read_clock(const char *text, struct tm *tm, int64_t *ret_ns)
+{
+    const char *at = digits(text, 2, &tm->tm_hour);
+    at = at == NULL || *at != ':' ? NULL : digits(at + 1, 2, &tm->tm_min);
+    at = at == NULL || *at != ':' ? NULL : digits(at + 1, 2, &tm->tm_sec);
+    return at == NULL ? NULL : fraction(at, ret_ns);
+}
+
+static bool
+in_range(const struct tm *tm)
+{
+    return tm->tm_mon >= 1 && tm->tm_mon <= 12 && tm->tm_mday >= 1 && tm->tm_mday <= 31 &&
+           tm->tm_hour <= 23 && tm->tm_min <= 59 && tm->tm_sec <= 60;
+}
+
 static int
 parse_date(const char *text, int64_t *ret)
 {
     struct tm tm = {0};
     int64_t ns = 0, seconds;
-    const char *at = digits(text, 4, &tm.tm_year);
-    at = at == NULL || *at != '-' ? NULL : digits(at + 1, 2, &tm.tm_mon);
-    at = at == NULL || *at != '-' ? NULL : digits(at + 1, 2, &tm.tm_mday);
-    if (at != NULL && (*at == 'T' || *at == 't' || *at == ' ')) {
-        at = digits(at + 1, 2, &tm.tm_hour);
-        at = at == NULL || *at != ':' ? NULL : digits(at + 1, 2, &tm.tm_min);
-        at = at == NULL || *at != ':' ? NULL : digits(at + 1, 2, &tm.tm_sec);
-        at = at == NULL ? NULL : fraction(at, &ns);
-    } else if (at != NULL && *at != '\0') {
-        at = NULL;
+    const char *at = read_day(text, &tm);
+    if (at != NULL && *at != '\0') {
+        at = strchr("Tt ", *at) == NULL ? NULL : read_clock(at + 1, &tm, &ns);
     }
-    if (at == NULL || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
-        tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60) {
+    if (at == NULL || !in_range(&tm)) {
         return -EINVAL;
     }
     tm.tm_year -= 1900;

@@ -29,8 +29,9 @@
 /* libc calls these, too: they must be seen from outside the program. */
 #define FAIL_ALLOC_EXPORT __attribute__((visibility("default")))
 
-static long fail_alloc_left = -1, fail_alloc_live;
-static bool fail_alloc_was_hit;
+/* volatile: compilers take malloc for something that changes no variable of ours. */
+static volatile long fail_alloc_left = -1, fail_alloc_live;
+static volatile bool fail_alloc_was_hit;
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);

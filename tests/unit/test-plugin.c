@@ -308,7 +308,7 @@ test_describe(void **state)
     assert_string_equal(ctr_json_str(abi, "name", ""), "abi");
     assert_non_null(strstr(ctr_json_str(abi, "error", ""), "ABI 2.0"));
     assert_non_null(
-        strstr(ctr_json_str(entry(all, "wrong.so"), "error", ""), "call it storage-good.so"));
+        strstr(ctr_json_str(entry(all, other), "error", ""), "call it storage-good.so"));
     ctr_conf_destroy(conf);
 }
 
