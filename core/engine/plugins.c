@@ -291,12 +291,11 @@ describe_vmm(const struct ctr_conf *conf, const char *arch, struct ctr_loop *loo
     }
     if (rc == 0) {
         CTR_AUTO(json)
-        json_t *json =
-            json_pack("{s:I,s:I,s:I,s:I,s:s,s:s,s:b}", "caps", (json_int_t) info.caps,
-                      "port_kinds", (json_int_t) info.port_kinds, "max_cpus",
-                      (json_int_t) info.max_cpus, "max_disks", (json_int_t) info.max_disks,
-                      "accel", info.accel, "version", info.version, "hardware",
-                      (info.caps & CTR_VMM_HARDWARE) != 0);
+        json_t *json = json_pack(
+            "{s:I,s:I,s:I,s:I,s:s,s:s,s:b}", "caps", (json_int_t) info.caps, "port_kinds",
+            (json_int_t) info.port_kinds, "max_cpus", (json_int_t) info.max_cpus, "max_disks",
+            (json_int_t) info.max_disks, "accel", info.accel, "version", info.version,
+            "hardware", (info.caps & CTR_VMM_HARDWARE) != 0);
         CTR_AUTO(free) char *text = json == NULL ? NULL : ctr_json_text(json);
         printf("%s\n", text == NULL ? "{}" : text);
     }

@@ -1,0 +1,148 @@
+/*
+ * core/api, inside: a request, its answer, and the handlers.
+ *
+ * A handler runs on its connection's thread and may block. It answers once through one of the api_… functions and returns 0,
+ * or returns a negative code with err, which becomes the status: see api_status.
+ */
+#ifndef CTR_API_PRIV_H
+#define CTR_API_PRIV_H
+
+#include "core/api/api.h"
+#include <microhttpd.h>
+#include <pthread.h>
+
+#define CTR_API_VERSION "1.43"
+#define CTR_API_MINOR 43
+#define CTR_API_MINOR_MIN 24
+#define CTR_BODY_MAX (16u * 1024 * 1024)
+#define CTR_API_STACK (512u * 1024)
+
+struct ctr_api_conn;
+
+struct ctr_api {
+    struct ctr_engine *engine;
+    struct ctr_loop *loop;
+    struct MHD_Daemon *daemon;
+    struct ctr_timer *timer;
+    void (*quit)(void *arg);
+    void *quit_arg;
+    pthread_mutex_t lock; /* conns */
+    struct ctr_api_conn *conns;
+    unsigned n_idle;
+    bool ending;
+};
+
+struct ctr_api_job;
+
+struct ctr_request {
+    struct ctr_api *api;
+    struct ctr_engine *engine;
+    struct MHD_Connection *connection;
+    struct ctr_api_conn *conn;
+    const struct ctr_route *route;
+    const char *method;
+    char *path;         /* without the version */
+    char capture[1024]; /* what the route's star stands for */
+    struct ctr_buf raw;
+    size_t dropped; /* bytes behind the cap */
+    json_t *body;   /* NULL: none was sent */
+    int client;     /* the socket, to see whether the client is gone */
+    bool head_seen, answered;
+    int early_status; /* decided before the body came */
+    struct ctr_error early;
+    struct ctr_api_job *job; /* a body that is streamed */
+    int exit;                /* extra member of an error: the program's exit status, 0: none */
+};
+
+struct ctr_route {
+    const char *method, *pattern;
+    int (*handle)(struct ctr_request *request, struct ctr_error *err);
+    bool streamed; /* the body goes to ctr_api_load_… as it comes */
+};
+extern const struct ctr_route ctr_api_routes[];
+
+/* --- http.c --- */
+const char *api_query(struct ctr_request *request, const char *key);
+bool api_query_bool(struct ctr_request *request, const char *key, bool def);
+int api_query_int(struct ctr_request *request, const char *key, int64_t min, int64_t max,
+                  int64_t def, int64_t *ret, struct ctr_error *err);
+int api_status(int code);
+int api_json(struct ctr_request *request, int status, json_t *take_json);
+int api_text(struct ctr_request *request, int status, const char *text);
+int api_empty(struct ctr_request *request, int status);
+/* The body comes from next(arg, …) until it returns 0 (end) or a negative code; it may block and must watch the client.
+ * done(arg) is called once. */
+int api_stream(struct ctr_request *request, const char *type,
+               ssize_t (*next)(void *arg, char *bytes, size_t max), void (*done)(void *arg),
+               void *arg);
+/* 101: run(arg, socket, extra, n) owns the connection until it returns; extra: bytes that came behind the request. done(arg) is
+ * called once, also when the upgrade does not happen. */
+int api_upgrade(struct ctr_request *request, const char *type,
+                void (*run)(void *arg, int socket, const char *extra, size_t n),
+                void (*done)(void *arg), void *arg, struct ctr_error *err);
+bool api_wants_upgrade(struct ctr_request *request);
+/* Waits until `fd` is readable (1), the client is gone (-EPIPE) or milliseconds are over (0; -1: none). */
+int api_wait(int client, int fd, int timeout_ms);
+
+/* --- hijack.c --- */
+/* Carries bytes both ways between a client and a sandbox's raw stream until it is over; closes neither. */
+void api_splice(int client, int stream, const char *extra, size_t n);
+void
+api_splice_finish(int client); /* the client sees the end; what it still sends is dropped */
+
+/* --- words.c: the engine's JSON in Docker's words; new references --- */
+json_t *docker_container(const json_t *container);
+json_t *docker_summary(const json_t *container);
+json_t *docker_image(const json_t *image);
+json_t *docker_image_summary(const json_t *image);
+json_t *docker_network(const json_t *network);
+json_t *docker_info(const json_t *info);
+json_t *docker_event(const json_t *event);
+
+/* --- handlers --- */
+int api_ping(struct ctr_request *request, struct ctr_error *err);
+int api_version(struct ctr_request *request, struct ctr_error *err);
+int api_info(struct ctr_request *request, struct ctr_error *err);
+int api_events(struct ctr_request *request, struct ctr_error *err);
+int api_networks(struct ctr_request *request, struct ctr_error *err);
+int api_network(struct ctr_request *request, struct ctr_error *err);
+int api_volumes(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_info(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_plugins(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_profile(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_container(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_stats(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_stop(struct ctr_request *request, struct ctr_error *err);
+
+int api_containers(struct ctr_request *request, struct ctr_error *err);
+int api_create(struct ctr_request *request, struct ctr_error *err);
+int api_inspect(struct ctr_request *request, struct ctr_error *err);
+int api_start(struct ctr_request *request, struct ctr_error *err);
+int api_stop(struct ctr_request *request, struct ctr_error *err);
+int api_kill(struct ctr_request *request, struct ctr_error *err);
+int api_restart(struct ctr_request *request, struct ctr_error *err);
+int api_rename(struct ctr_request *request, struct ctr_error *err);
+int api_resize(struct ctr_request *request, struct ctr_error *err);
+int api_remove(struct ctr_request *request, struct ctr_error *err);
+int api_container_wait(struct ctr_request *request, struct ctr_error *err);
+int api_attach(struct ctr_request *request, struct ctr_error *err);
+int api_logs(struct ctr_request *request, struct ctr_error *err);
+int api_exec_create(struct ctr_request *request, struct ctr_error *err);
+int api_exec_start(struct ctr_request *request, struct ctr_error *err);
+int api_exec_resize(struct ctr_request *request, struct ctr_error *err);
+int api_exec_inspect(struct ctr_request *request, struct ctr_error *err);
+
+int api_images(struct ctr_request *request, struct ctr_error *err);
+int api_image(struct ctr_request *request, struct ctr_error *err);
+int api_image_tag(struct ctr_request *request, struct ctr_error *err);
+int api_image_remove(struct ctr_request *request, struct ctr_error *err);
+int api_pull(struct ctr_request *request, struct ctr_error *err);
+int api_load(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_load_path(struct ctr_request *request, struct ctr_error *err);
+
+/* A body that is streamed into ctr_engine_load_fd: begins before the body comes. */
+int api_load_begin(struct ctr_request *request, struct ctr_error *err);
+void api_load_bytes(struct ctr_request *request, const char *bytes, size_t n);
+void api_job_drop(struct ctr_api_job *job); /* cancels, waits, frees; takes NULL */
+
+#endif
