@@ -73,7 +73,8 @@ ctr_chain_open(const struct ctr_conf *conf, struct ctr_chain **ret, struct ctr_e
         int rc = chain_open_link(conf, instance, &chain->links[chain->n_links++], err);
         if (rc < 0) {
             ctr_chain_close(chain);
-            return ctr_prefix(err, "registry %s", instance->name);
+            (void) ctr_prefix(err, "registry %s", instance->name);
+            return rc;
         }
     }
     *ret = chain;

@@ -94,7 +94,8 @@ config_check(const char *bytes, size_t length, const json_t *manifest, json_t **
     rc = rc < 0 ? rc : config_check_layers(config, manifest, err);
     rc = rc < 0 ? rc : config_check_process(config, err);
     if (rc < 0) {
-        return ctr_prefix(err, "image config");
+        (void) ctr_prefix(err, "image config");
+        return rc;
     }
     *ret = ctr_steal(&config);
     return 0;

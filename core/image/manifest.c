@@ -208,7 +208,8 @@ ctr_manifest_check(const char *bytes, size_t length, const char *media_type, jso
         rc = rc < 0 ? rc : manifest_check_layers(document, err);
     }
     if (rc < 0) {
-        return ctr_prefix(err, "manifest");
+        (void) ctr_prefix(err, "manifest");
+        return rc;
     }
     *ret = ctr_steal(&document);
     return 0;

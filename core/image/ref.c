@@ -204,7 +204,8 @@ ctr_ref_parse(const char *text, struct ctr_ref *ret, struct ctr_error *err)
         rc = ref_split_name(copy, &ref, err);
     }
     if (rc < 0) {
-        return ctr_prefix(err, "image reference \"%.200s\"", text);
+        (void) ctr_prefix(err, "image reference \"%.200s\"", text);
+        return rc;
     }
     if (ref.tag[0] == '\0' && ref.digest[0] == '\0') {
         memcpy(ref.tag, "latest", sizeof "latest");

@@ -60,7 +60,8 @@ ctr_storage_open(const struct ctr_conf *conf, const struct ctr_conf_instance *in
     }
     if (rc < 0) {
         ctr_storage_close(storage);
-        return ctr_prefix(err, "storage %s", instance->name);
+        (void) ctr_prefix(err, "storage %s", instance->name);
+        return rc;
     }
     storage->caps =
         storage->ops.capabilities != NULL ? storage->ops.capabilities(storage->self) : 0;
