@@ -8,6 +8,7 @@
 #include <ctr/storage.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -119,7 +120,7 @@ storage_host_init(struct storage_host *h, const struct ctr_plugin *plugin, const
 }
 
 /* Loads a plugin by path; NULL with a line on stderr. It stays loaded. */
-static const struct ctr_plugin *
+__attribute__((unused)) static const struct ctr_plugin *
 storage_host_load(const char *path)
 {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);

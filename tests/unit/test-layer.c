@@ -1,6 +1,7 @@
 /*
  * The layer walker against tar streams made here byte by byte: what comes out, and what is refused.
  */
+#include "tests/tar.h"
 #include <ctr/layer.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,127 +16,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* --- a tar stream --- */
-
-struct tar {
-    char *data;
-    size_t length, capacity;
-};
-
-static void
-tar_bytes(struct tar *tar, const void *bytes, size_t length)
-{
-    while (tar->length + length > tar->capacity) {
-        tar->capacity = tar->capacity == 0 ? 65536 : tar->capacity * 2;
-        tar->data = realloc(tar->data, tar->capacity);
-        assert_non_null(tar->data);
-    }
-    memcpy(tar->data + tar->length, bytes, length);
-    tar->length += length;
-}
-
-static void
-tar_pad(struct tar *tar)
-{
-    static const char zeros[512];
-    tar_bytes(tar, zeros, (512 - tar->length % 512) % 512);
-}
-
-/* width - 1 octal digits and a NUL */
-static void
-tar_octal(char *field, size_t width, uint64_t value)
-{
-    field[width - 1] = '\0';
-    for (size_t i = width - 1; i-- > 0; value >>= 3) {
-        field[i] = (char) ('0' + (value & 7));
-    }
-}
-
-static void
-tar_checksum(char *header)
-{
-    unsigned sum = 0;
-    memset(header + 148, ' ', 8);
-    for (int i = 0; i < 512; i++) {
-        sum += (unsigned char) header[i];
-    }
-    tar_octal(header + 148, 7, sum);
-}
-
-struct spec {
-    const char *name;
-    char type;
-    const char *link;
-    const char *data;
-    unsigned mode, uid, gid, major, minor;
-    const char *size_field; /* raw, in place of the data's size */
-};
-
-static void
-tar_header(struct tar *tar, const struct spec *spec, size_t size)
-{
-    char header[512] = "";
-    memcpy(header, spec->name, strlen(spec->name) < 100 ? strlen(spec->name) : 100);
-    tar_octal(header + 100, 8, spec->mode != 0 ? spec->mode : 0644);
-    tar_octal(header + 108, 8, spec->uid);
-    tar_octal(header + 116, 8, spec->gid);
-    tar_octal(header + 124, 12, size);
-    if (spec->size_field != NULL) {
-        memcpy(header + 124, spec->size_field, 12);
-    }
-    tar_octal(header + 136, 12, 1000000000);
-    header[156] = spec->type;
-    if (spec->link != NULL) {
-        memcpy(header + 157, spec->link, strlen(spec->link) < 100 ? strlen(spec->link) : 100);
-    }
-    memcpy(header + 257, "ustar\00000", 8);
-    tar_octal(header + 329, 8, spec->major);
-    tar_octal(header + 337, 8, spec->minor);
-    tar_checksum(header);
-    tar_bytes(tar, header, 512);
-}
-
-static void
-tar_add(struct tar *tar, struct spec spec)
-{
-    size_t size = spec.data != NULL ? strlen(spec.data) : 0;
-    tar_header(tar, &spec, size);
-    tar_bytes(tar, spec.data != NULL ? spec.data : "", size);
-    tar_pad(tar);
-}
-
-/* A pax header of one record in front of the next entry; the value may hold NULs. */
-static void
-tar_pax_n(struct tar *tar, const char *key, const void *value, size_t length)
-{
-    char digits[32];
-    size_t n = strlen(key) + length + 3, total = n + 1;
-    while ((size_t) snprintf(digits, sizeof digits, "%zu", total) + n != total) {
-        total = n + (size_t) snprintf(digits, sizeof digits, "%zu", total);
-    }
-    tar_header(tar, &(struct spec){.name = "pax", .type = 'x'}, total);
-    tar_bytes(tar, digits, strlen(digits));
-    tar_bytes(tar, " ", 1);
-    tar_bytes(tar, key, strlen(key));
-    tar_bytes(tar, "=", 1);
-    tar_bytes(tar, value, length);
-    tar_bytes(tar, "\n", 1);
-    tar_pad(tar);
-}
-
-static void
-tar_pax(struct tar *tar, const char *key, const char *value)
-{
-    tar_pax_n(tar, key, value, strlen(value));
-}
-
-static void
-tar_end(struct tar *tar)
-{
-    static const char zeros[1024];
-    tar_bytes(tar, zeros, sizeof zeros);
-}
 
 /* --- what the walker said, as text --- */
 
@@ -302,15 +182,17 @@ static void
 types(void **state)
 {
     struct tar tar = {0};
-    tar_add(&tar, (struct spec){.name = "./", .type = '5', .mode = 0755});
-    tar_add(&tar, (struct spec){.name = "a/", .type = '5', .mode = 01777, .uid = 7, .gid = 8});
-    tar_add(&tar, (struct spec){.name = "a/f", .type = '0', .data = "hello", .mode = 04755});
-    tar_add(&tar, (struct spec){.name = "a/e", .type = '0'});
-    tar_add(&tar, (struct spec){.name = "a/s", .type = '2', .link = "../../x"});
-    tar_add(&tar, (struct spec){.name = "a/h", .type = '1', .link = "/a/./f"});
-    tar_add(&tar, (struct spec){.name = "c", .type = '3', .major = 1, .minor = 3});
-    tar_add(&tar, (struct spec){.name = "b", .type = '4', .major = 259, .minor = 70000});
-    tar_add(&tar, (struct spec){.name = "p", .type = '6'});
+    tar_add(&tar, (struct tar_spec){.name = "./", .type = '5', .mode = 0755});
+    tar_add(&tar,
+            (struct tar_spec){.name = "a/", .type = '5', .mode = 01777, .uid = 7, .gid = 8});
+    tar_add(&tar,
+            (struct tar_spec){.name = "a/f", .type = '0', .data = "hello", .mode = 04755});
+    tar_add(&tar, (struct tar_spec){.name = "a/e", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a/s", .type = '2', .link = "../../x"});
+    tar_add(&tar, (struct tar_spec){.name = "a/h", .type = '1', .link = "/a/./f"});
+    tar_add(&tar, (struct tar_spec){.name = "c", .type = '3', .major = 1, .minor = 3});
+    tar_add(&tar, (struct tar_spec){.name = "b", .type = '4', .major = 259, .minor = 70000});
+    tar_add(&tar, (struct tar_spec){.name = "p", .type = '6'});
     tar_end(&tar);
     expect(&tar, "d  755 0:0\nd a 1777 7:8\nf a/f 4755 0:0\n+0 hello\nend\nf a/e 644 0:0\nend\n"
                  "l a/s 644 0:0 -> ../../x\nh a/h 644 0:0 -> a/f\nc c 644 0:0 1,3\n"
@@ -330,19 +212,19 @@ static void
 paths(void **state)
 {
     struct tar tar = {0};
-    tar_add(&tar, (struct spec){.name = "/etc//./x", .type = '0'});
-    tar_add(&tar, (struct spec){.name = "a/../b", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "/etc//./x", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a/../b", .type = '0'});
     expect(&tar, "f etc/x 644 0:0\nend\nf b 644 0:0\nend\n");
     static const char *const bad[] = {"../x", "a/../../x", "/..", "a/b/../../../c"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        tar_add(&tar, (struct spec){.name = bad[i], .type = '0'});
+        tar_add(&tar, (struct tar_spec){.name = bad[i], .type = '0'});
         expect_refused(&tar, bad[i]);
     }
-    tar_add(&tar, (struct spec){.name = ".", .type = '2', .link = "/etc"});
+    tar_add(&tar, (struct tar_spec){.name = ".", .type = '2', .link = "/etc"});
     expect_refused(&tar, "root must be a directory");
-    tar_add(&tar, (struct spec){.name = "x", .type = '1', .link = "../x"});
+    tar_add(&tar, (struct tar_spec){.name = "x", .type = '1', .link = "../x"});
     expect_refused(&tar, "hard link");
-    tar_add(&tar, (struct spec){.name = "x", .type = '2', .link = ""});
+    tar_add(&tar, (struct tar_spec){.name = "x", .type = '2', .link = ""});
     expect_refused(&tar, "symbolic link");
 }
 
@@ -356,25 +238,25 @@ long_paths(void **state)
     }
     path[4095] = '\0'; /* 4,095 bytes fit */
     tar_pax(&tar, "path", path);
-    tar_add(&tar, (struct spec){.name = "x", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "x", .type = '0'});
     assert_int_equal(walk(&tar), 0);
     assert_memory_equal(said.text + 2, path, 4095);
     path[4095] = '/';
     path[4097] = '\0';
     tar_pax(&tar, "path", path);
-    tar_add(&tar, (struct spec){.name = "x", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "x", .type = '0'});
     expect_refused(&tar, "too long");
     memset(component, 'n', 256);
     component[256] = '\0';
     tar_pax(&tar, "path", component);
-    tar_add(&tar, (struct spec){.name = "x", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "x", .type = '0'});
     expect_refused(&tar, "too long");
-    tar_header(&tar, &(struct spec){.name = "././@LongLink", .type = 'L'}, 201);
+    tar_header(&tar, &(struct tar_spec){.name = "././@LongLink", .type = 'L'}, 201);
     memset(component, 'g', 200);
     component[200] = '\0';
     tar_bytes(&tar, component, 201);
     tar_pad(&tar);
-    tar_add(&tar, (struct spec){.name = "cut", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "cut", .type = '0'});
     assert_int_equal(walk(&tar), 0);
     assert_memory_equal(said.text + 2, component, 200);
 }
@@ -388,9 +270,9 @@ names_are_bytes(void **state)
         struct tar tar = {0};
         (void) setlocale(LC_ALL, locales[i]);
         tar_pax(&tar, "path", "caf\xc3\xa9/e\xcc\x81/\xff\xfe"); /* NFC, NFD, not UTF-8 */
-        tar_add(&tar, (struct spec){.name = "x", .type = '0'});
+        tar_add(&tar, (struct tar_spec){.name = "x", .type = '0'});
         tar_pax(&tar, "linkpath", "\xc3\xa9");
-        tar_add(&tar, (struct spec){.name = "l\xe9", .type = '2', .link = "x"});
+        tar_add(&tar, (struct tar_spec){.name = "l\xe9", .type = '2', .link = "x"});
         expect(&tar,
                "f caf\xc3\xa9/e\xcc\x81/\xff\xfe 644 0:0\nend\nl l\xe9 644 0:0 -> \xc3\xa9\n");
     }
@@ -401,21 +283,21 @@ static void
 whiteouts(void **state)
 {
     struct tar tar = {0};
-    tar_add(&tar, (struct spec){.name = "a/.wh.b", .type = '0'});
-    tar_add(&tar, (struct spec){.name = ".wh.c", .type = '0'});
-    tar_add(&tar, (struct spec){.name = "a/.wh..wh..opq", .type = '0'});
-    tar_add(&tar, (struct spec){.name = ".wh..wh..opq", .type = '0'});
-    tar_add(&tar, (struct spec){.name = ".wh..wh.aufs", .type = '0'});
-    tar_add(&tar, (struct spec){.name = ".wh..wh.plnk/", .type = '5'});
-    tar_add(&tar, (struct spec){.name = ".wh..wh.plnk/1.2", .type = '0', .data = "x"});
-    tar_add(&tar, (struct spec){.name = "a/.wh....", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a/.wh.b", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = ".wh.c", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a/.wh..wh..opq", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = ".wh..wh..opq", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = ".wh..wh.aufs", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = ".wh..wh.plnk/", .type = '5'});
+    tar_add(&tar, (struct tar_spec){.name = ".wh..wh.plnk/1.2", .type = '0', .data = "x"});
+    tar_add(&tar, (struct tar_spec){.name = "a/.wh....", .type = '0'});
     expect(&tar, "whiteout a/b\nwhiteout c\nopaque a\nopaque \nwhiteout a/...\n");
     static const char *const bad[] = {".wh.", "a/.wh..", "a/.wh..."};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        tar_add(&tar, (struct spec){.name = bad[i], .type = '0'});
+        tar_add(&tar, (struct tar_spec){.name = bad[i], .type = '0'});
         expect_refused(&tar, "impossible name");
     }
-    tar_add(&tar, (struct spec){.name = "a/.wh.b/c", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a/.wh.b/c", .type = '0'});
     expect_refused(&tar, "below a whiteout");
 }
 
@@ -425,16 +307,16 @@ xattrs(void **state)
     static const char capability[20] = "\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     struct tar tar = {0};
     tar_pax_n(&tar, "SCHILY.xattr.security.capability", capability, sizeof capability);
-    tar_add(&tar, (struct spec){.name = "a", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0'});
     tar_pax(&tar, "LIBARCHIVE.xattr.user.b64", "YWJj");
-    tar_add(&tar, (struct spec){.name = "b", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "b", .type = '0'});
     static const char *const dropped[] = {"trusted.overlay.opaque", "user.overlay.redirect",
                                           "system.nfs4_acl", "com.apple.quarantine", "user."};
     for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++) {
         char key[100];
         snprintf(key, sizeof key, "SCHILY.xattr.%s", dropped[i]);
         tar_pax(&tar, key, "y");
-        tar_add(&tar, (struct spec){.name = "d", .type = '5'});
+        tar_add(&tar, (struct tar_spec){.name = "d", .type = '5'});
     }
     expect(&tar, "f a 644 0:0 security.capability(20)\nend\nf b 644 0:0 user.b64(3)\nend\n"
                  "d d 644 0:0\nd d 644 0:0\nd d 644 0:0\nd d 644 0:0\nd d 644 0:0\n");
@@ -442,7 +324,7 @@ xattrs(void **state)
     memset(big, 'x', 70000);
     big[70000] = '\0';
     tar_pax(&tar, "SCHILY.xattr.user.big", big);
-    tar_add(&tar, (struct spec){.name = "a", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0'});
     expect_refused(&tar, "too long");
     free(big);
 }
@@ -452,20 +334,20 @@ times_and_owners(void **state)
 {
     struct tar tar = {0};
     tar_pax(&tar, "mtime", "1234567890.123456789");
-    tar_add(&tar, (struct spec){.name = "a", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0'});
     tar_pax(&tar, "mtime", "-5");
-    tar_add(&tar, (struct spec){.name = "b", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "b", .type = '0'});
     tar_pax(&tar, "uid", "4000000000");
-    tar_add(&tar, (struct spec){.name = "c", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "c", .type = '0'});
     expect(&tar, "f a 644 0:0 at 1234567890.123456789\nend\nf b 644 0:0 at -5.000000000\nend\n"
                  "f c 644 4000000000:0\nend\n");
     static const char *const bad[] = {"-1", "4294967295", "99999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         tar_pax(&tar, "gid", bad[i]);
-        tar_add(&tar, (struct spec){.name = "c", .type = '0'});
+        tar_add(&tar, (struct tar_spec){.name = "c", .type = '0'});
         expect_refused(&tar, "owner out of range");
     }
-    tar_add(&tar, (struct spec){.name = "c", .type = '3', .major = 4096});
+    tar_add(&tar, (struct tar_spec){.name = "c", .type = '3', .major = 4096});
     expect_refused(&tar, "device number");
 }
 
@@ -473,21 +355,22 @@ static void
 sizes(void **state)
 {
     struct tar tar = {0};
-    tar_add(&tar,
-            (struct spec){.name = "a",
-                          .type = '0',
-                          .size_field = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"});
+    tar_add(&tar, (struct tar_spec){.name = "a",
+                                    .type = '0',
+                                    .size_field =
+                                        "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"});
     assert_int_equal(walk(&tar), -EBADMSG);
-    tar_add(&tar, (struct spec){.name = "a",
-                                .type = '0',
-                                .size_field = "\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"});
+    tar_add(&tar,
+            (struct tar_spec){.name = "a",
+                              .type = '0',
+                              .size_field = "\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"});
     assert_int_equal(walk(&tar), -EBADMSG);
     tar_pax(&tar, "size", "9223372036854775807");
-    tar_add(&tar, (struct spec){.name = "a", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0'});
     assert_int_equal(walk(&tar), -EBADMSG);
     /* as Go's reader does: only files have content, so that nothing hides in a directory's */
-    tar_header(&tar, &(struct spec){.name = "d", .type = '5'}, 512);
-    tar_header(&tar, &(struct spec){.name = "seen", .type = '0'}, 0);
+    tar_header(&tar, &(struct tar_spec){.name = "d", .type = '5'}, 512);
+    tar_header(&tar, &(struct tar_spec){.name = "seen", .type = '0'}, 0);
     expect(&tar, "d d 644 0:0\nf seen 644 0:0\nend\n");
 }
 
@@ -502,10 +385,10 @@ sparse(void **state)
     static const char records[] =
         "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
         "30 GNU.sparse.name=sparse-one\n31 GNU.sparse.realsize=2097152\n";
-    tar_header(&tar, &(struct spec){.name = "pax", .type = 'x'}, strlen(records));
+    tar_header(&tar, &(struct tar_spec){.name = "pax", .type = 'x'}, strlen(records));
     tar_bytes(&tar, records, strlen(records));
     tar_pad(&tar);
-    tar_header(&tar, &(struct spec){.name = "GNUSparseFile.0/x", .type = '0'}, 522);
+    tar_header(&tar, &(struct tar_spec){.name = "GNUSparseFile.0/x", .type = '0'}, 522);
     tar_bytes(&tar, map, sizeof map);
     tar_bytes(&tar, "helloworld", 10);
     tar_pad(&tar);
@@ -527,10 +410,10 @@ sparse_flood(void **state)
     for (size_t i = 8; i + 4 <= bytes; i += 4) {
         memcpy(map + i, "1\n0\n", 4);
     }
-    tar_header(&tar, &(struct spec){.name = "pax", .type = 'x'}, strlen(records));
+    tar_header(&tar, &(struct tar_spec){.name = "pax", .type = 'x'}, strlen(records));
     tar_bytes(&tar, records, strlen(records));
     tar_pad(&tar);
-    tar_header(&tar, &(struct spec){.name = "x", .type = '0'}, bytes);
+    tar_header(&tar, &(struct tar_spec){.name = "x", .type = '0'}, bytes);
     tar_bytes(&tar, map, bytes);
     free(map);
     tar_end(&tar);
@@ -549,7 +432,7 @@ pax_flood(void **state)
         tar_pax(&tar, "comment", value);
     }
     free(value);
-    tar_add(&tar, (struct spec){.name = "x", .type = '0'});
+    tar_add(&tar, (struct tar_spec){.name = "x", .type = '0'});
     tar_end(&tar);
     assert_int_equal(walk(&tar), -EBADMSG);
     assert_true(fed < 3 << 20);
@@ -561,15 +444,15 @@ limits(void **state)
     struct ctr_layer_limits few = {.size = sizeof few, .max_bytes = 10, .max_entries = 3};
     struct tar tar = {0};
     for (int i = 0; i < 2; i++) {
-        tar_add(&tar, (struct spec){.name = "a", .type = '0', .data = "12345"});
+        tar_add(&tar, (struct tar_spec){.name = "a", .type = '0', .data = "12345"});
     }
     assert_int_equal(walk_limited(&tar, &few), 0);
     for (int i = 0; i < 3; i++) {
-        tar_add(&tar, (struct spec){.name = "a", .type = '0', .data = "1234"});
+        tar_add(&tar, (struct tar_spec){.name = "a", .type = '0', .data = "1234"});
     }
     assert_int_equal(walk_limited(&tar, &few), -EFBIG);
     for (int i = 0; i < 4; i++) {
-        tar_add(&tar, (struct spec){.name = ".wh.a", .type = '0'});
+        tar_add(&tar, (struct tar_spec){.name = ".wh.a", .type = '0'});
     }
     assert_int_equal(walk_limited(&tar, &few), -E2BIG);
 }
@@ -580,9 +463,9 @@ truncated(void **state)
 {
     struct tar whole = {0};
     tar_pax(&whole, "SCHILY.xattr.user.a", "value");
-    tar_add(&whole, (struct spec){.name = "a", .type = '0', .data = "hello"});
+    tar_add(&whole, (struct tar_spec){.name = "a", .type = '0', .data = "hello"});
     size_t first = whole.length;
-    tar_add(&whole, (struct spec){.name = "b", .type = '0', .data = "world"});
+    tar_add(&whole, (struct tar_spec){.name = "b", .type = '0', .data = "world"});
     size_t second = whole.length;
     tar_end(&whole);
     for (size_t cut = 1; cut < second; cut += 37) {
@@ -602,8 +485,8 @@ garbage(void **state)
     struct tar tar = {0};
     tar_bytes(&tar, "this is no tar stream, but long enough to be looked at", 54);
     assert_int_equal(walk(&tar), -EBADMSG);
-    tar_add(&tar, (struct spec){.name = "a", .type = '0', .data = "hello"});
-    tar_header(&tar, &(struct spec){.name = "b", .type = '0'}, 0);
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0', .data = "hello"});
+    tar_header(&tar, &(struct tar_spec){.name = "b", .type = '0'}, 0);
     tar.data[tar.length - 400] ^= 1; /* the checksum is wrong now */
     tar_end(&tar);
     assert_int_equal(walk(&tar), -EBADMSG);
@@ -617,7 +500,7 @@ static void
 reads_to_the_end(void **state)
 {
     struct tar tar = {0};
-    tar_add(&tar, (struct spec){.name = "a", .type = '0', .data = "hello"});
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0', .data = "hello"});
     tar_end(&tar);
     char *junk = calloc(1, 1 << 20);
     memset(junk + 1000, 'j', 1000);
@@ -632,8 +515,8 @@ static void
 callback_stops(void **state)
 {
     struct tar tar = {0};
-    tar_add(&tar, (struct spec){.name = "a", .type = '0', .data = "hello"});
-    tar_add(&tar, (struct spec){.name = "b", .type = '0', .data = "hello"});
+    tar_add(&tar, (struct tar_spec){.name = "a", .type = '0', .data = "hello"});
+    tar_add(&tar, (struct tar_spec){.name = "b", .type = '0', .data = "hello"});
     said.stop_at = 2;
     assert_int_equal(walk(&tar), -EINTR);
     assert_string_equal(error.msg, "stopped by the test");
