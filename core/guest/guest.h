@@ -14,9 +14,10 @@ struct ctr_guest;
 struct ctr_stream;
 
 struct ctr_guest_events {
-    /* {"event":…} messages; borrowed. */
+    /* {"event":…} messages; borrowed. The first is hello, with our protocol version: any other ends the channel. */
     void (*event)(void *arg, const json_t *message);
-    /* The channel is over: end of stream (reason "") or an offence. No other callback follows. */
+    /* The channel is over: end of stream (reason "") or an offence. Before it every open request got EPIPE and every open
+     * stream its end(reset). No other callback follows. */
     void (*closed)(void *arg, const char *reason);
 };
 
