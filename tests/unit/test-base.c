@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -358,6 +359,34 @@ test_files(void **state)
     /* nothing is left of the temporary files */
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(dir), 0);
+}
+
+/* A full disk, played by a limit on file sizes: the old content stays, nothing half-made is left. */
+static void
+test_a_failed_write_changes_nothing(void **state)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    struct rlimit old, tiny;
+    CTR_AUTO(free) char *dir = in_scratch("full");
+    CTR_AUTO(free) char *path = in_scratch("full/file");
+    static const char large[10000];
+    assert_int_equal(ctr_mkdirs(dir, 0700, &err), 0);
+    assert_int_equal(ctr_write_file(path, "old", 3, &err), 0);
+    (void) signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    tiny = old;
+    tiny.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tiny), 0);
+    int code = ctr_write_file(path, large, sizeof large, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(code, -EFBIG);
+    assert_non_null(strstr(err.msg, "cannot be written"));
+    char *text;
+    assert_int_equal(ctr_read_file(path, 100, &text, NULL, &err), 0);
+    assert_string_equal(text, "old");
+    free(text);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0); /* no temporary file */
 }
 
 static void
@@ -745,6 +774,7 @@ main(void)
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_has_a_cap_on_values),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_a_failed_write_changes_nothing),
         cmocka_unit_test(test_a_fifo_does_not_hang_a_read),
         cmocka_unit_test(test_remove_tree_follows_no_link),
         cmocka_unit_test(test_copy_keeps_holes),
