@@ -50,16 +50,15 @@ unlink_client(struct ctr_client *client)
     }
 }
 
-static void
-close_connection(struct ctr_client *client)
+void
+ctr_client_close(int fd)
 {
     char rest[4096];
-    ctr_watch_remove(client->watch);
-    if (client->fd >= 0) {
-        (void) shutdown(client->fd, SHUT_RDWR);
-        while (recv(client->fd, rest, sizeof rest, MSG_DONTWAIT) > 0) {
+    if (fd >= 0) {
+        (void) shutdown(fd, SHUT_RDWR);
+        while (recv(fd, rest, sizeof rest, MSG_DONTWAIT) > 0) {
         }
-        (void) close(client->fd);
+        (void) close(fd);
     }
 }
 
@@ -72,7 +71,8 @@ ctr_client_destroy(struct ctr_client *client)
     struct ctr_process *process = client->process;
     unlink_client(client);
     process->held = process->held == client ? NULL : process->held;
-    close_connection(client);
+    ctr_watch_remove(client->watch);
+    ctr_client_close(client->fd);
     ctr_buf_clear(&client->queue);
     ctr_buf_clear(&client->unread);
     free(client->greeting);

@@ -109,6 +109,8 @@ void ctr_client_open(struct ctr_client *client, int take_fd, const char *greetin
                      const char *early, size_t n_early);
 /* Closes its connection in an orderly way; never inside a callback of another client. Takes NULL. */
 void ctr_client_destroy(struct ctr_client *client);
+/* Shuts the socket down and drains it before it is closed: the peer reads an end, not a reset. */
+void ctr_client_close(int fd);
 /* Output for it: written at once or queued. The client may be gone afterwards. */
 void ctr_client_push(struct ctr_client *client, int which, const void *bytes, size_t length);
 /* All output is out: the client ends when its queue is empty. */

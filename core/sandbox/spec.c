@@ -325,7 +325,7 @@ void
 ctr_spec_finish(struct ctr_spec *spec)
 {
     for (size_t i = 0; i < spec->n_attach; i++) {
-        ctr_auto_fd(&spec->attach[i].fd);
+        ctr_client_close(spec->attach[i].fd);
     }
     for (uint32_t i = 0; i < spec->machine.n_ports; i++) {
         ctr_auto_fd(&spec->ports[i].fd);
