@@ -39,11 +39,12 @@ origin_parse(const char *text, struct origin *ret, struct ctr_error *err)
     struct origin origin = {.scheme = ""};
     int rc = 0;
     if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-        !origin_part(url, CURLUPART_SCHEME, 0, origin.scheme, sizeof origin.scheme) ||
-        !origin_part(url, CURLUPART_HOST, 0, origin.host, sizeof origin.host)) {
+        !origin_part(url, CURLUPART_SCHEME, 0, origin.scheme, sizeof origin.scheme)) {
         rc = ctr_fail(err, -EBADMSG, "\"%.200s\" is no web address", text);
     } else if (strcmp(origin.scheme, "http") != 0 && strcmp(origin.scheme, "https") != 0) {
         rc = ctr_fail(err, -EPERM, "\"%.200s\" is neither https nor http", text);
+    } else if (!origin_part(url, CURLUPART_HOST, 0, origin.host, sizeof origin.host)) {
+        rc = ctr_fail(err, -EBADMSG, "\"%.200s\" has no host", text);
     } else if (!origin_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, origin.port,
                             sizeof origin.port)) {
         rc = ctr_fail(err, -EBADMSG, "\"%.200s\" has no port", text);

@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# What a hostile or broken registry does to a pull (CASES.md, rows R and M, L4): each case is one line of what must come out of it.
+# Uses image-tool, the image room on a command line, against hreg. The limits are short ones (TOOL_HURRY).
+. "$(dirname "$0")/../lib.sh"
+need python3
+TOOL=$BUILD/tests/bin/image-tool
+[ -x "$TOOL" ] || fail "no $TOOL: make test-programs"
+export TOOL_HURRY=1 TOOL_QUIET=1
+
+mkdir -p "$T/p"
+cat >"$T/p/p.ini" <<INI
+[engine]
+data = $T/p/data
+run = $T/p/run
+plugins = $BUILD/tests/plugins:$BUILD/lib/ctr/plugins
+platform = linux/amd64
+max_image = 64M
+[vmm]
+plugin = qemu
+[net]
+plugin = none
+[storage]
+plugin = mem
+[registry]
+chain = file
+[registry.file]
+path = $T/p/auth.json
+INI
+background python3 -B "$ROOT/tests/hostile/hreg" "$T/ports" "$T/log"
+for _ in $(seq 100); do [ -f "$T/ports" ] && break; sleep 0.1; done
+read -r HOME_PORT AWAY_PORT <"$T/ports" || fail "hreg did not start"
+REG=127.0.0.1:$HOME_PORT
+(umask 077; printf '{"auths":{"%s":{"auth":"YWxpY2U6czNjcmV0LXB3"}}}' "$REG" >"$T/p/auth.json")
+
+bad=0
+complain() { echo "FAILED: $*" >&2; [ -s "$T/out" ] && sed 's/^/    | /' "$T/out" >&2; bad=$((bad + 1)); }
+# tool ARGS…: output in $T/out, memory used in $T/rss (KiB); its status is the tool's
+tool() {
+    timeout -k 5 60 python3 -B -c 'import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:], stdout=open(sys.argv[1] + "/out", "w"), stderr=subprocess.STDOUT)
+open(sys.argv[1] + "/rss", "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)' "$T" "$TOOL" "$T/p/p.ini" "$@"
+}
+fresh() { rm -rf "$T/p/data"; : >"$T/log"; }
+# What holds after each case: memory, no secret in what was printed, blobs that are what their names say, one error line.
+after() {
+    local rss f
+    read -r rss <"$T/rss" || rss=0
+    case $(file -b "$TOOL" 2>/dev/null; nm "$TOOL" 2>/dev/null | grep -c __asan_init) in *[1-9]) ;; *)
+        [ "$rss" -lt 131072 ] || complain "$1: used $rss KiB of memory" ;; esac
+    grep -q -e s3cret -e YWxpY2U6 "$T/out" && complain "$1: a secret was printed"
+    grep -q $'\x1b' "$T/out" && complain "$1: an escape character was printed"
+    for f in "$T"/p/data/images/blobs/sha256/*; do
+        [ -f "$f" ] && [ "$(sha256sum <"$f" | cut -c1-64)" != "$(basename "$f")" ] && complain "$1: blob $f is wrong"
+    done
+}
+# refused REPOSITORY REGEX: a pull fails with one line that fits, and records nothing
+refused() {
+    fresh
+    tool pull "$REG/$1"; local status=$?
+    [ $status = 1 ] || complain "$1: status $status instead of 1"
+    [ "$(grep -c '^error' "$T/out")" = 1 ] || complain "$1: not one error line"
+    grep -qE "^error.*$REG/$1.*($2)" "$T/out" || complain "$1: the error is not about \"$2\""
+    after "$1"
+    grep -q ref.name "$T/p/data/images/index.json" 2>/dev/null && complain "$1: it was recorded"
+}
+# pulled REPOSITORY: a pull and an unpack work
+pulled() {
+    fresh
+    tool pull "$REG/$1" -- unpack "$REG/$1" || complain "$1: must work"
+    after "$1"
+}
+requests() { grep -c "\"path\": \"[^\"]*$1" "$T/log"; }
+
+# --- good ones, also after misbehaviour that goes away ---
+for c in m m/plain-layers m/zero-layers m/multi-arch m/two-gzip-members cut-once cut-no-range retry-1 retry-date retry-negative \
+    retry-huge retry-garbage token token-login token-twice basic redirect-relative; do
+    pulled $c
+done
+pulled cut-once/honest
+[ "$(grep -c '"range": "bytes=' "$T/log")" -ge 1 ] || complain "cut-once: nothing was resumed"
+pulled token-twice
+[ "$(requests token/)" -ge 2 ] || complain "token-twice: no new token was asked for"
+
+# --- bodies ---
+refused flip 'hash to'
+tool pull "$REG/flip" || complain "flip: the next pull must fetch anew"
+refused flip-always 'hash to'
+refused flip-manifest 'hash to|announced'
+refused cut-always 'given up after 5 tries|ended after'
+[ "$(requests blobs/)" -le 16 ] || complain "cut-always: more than 5 tries of a layer"
+refused wrong-range 'another range|given up'
+refused no-length 'ended after'
+refused endless 'longer than'
+refused endless-config 'longer than|larger than'
+refused endless-manifest 'larger than'
+refused stall 'given up after 5 tries'
+refused drip 'given up after 5 tries|too slow|ended after'
+refused lost-blob 'has lost blob'
+refused huge-error 'larger than 1024 KiB'
+refused always-500 'answered 500 UNKNOWN'
+[ "$(requests manifests/)" = 5 ] || complain "always-500: $(requests manifests/) tries instead of 5"
+refused always-429 'rate of pulls'
+refused nowhere 'no such repository or tag \(404 NAME_UNKNOWN\)'
+refused m:none 'no such repository or tag \(404 MANIFEST_UNKNOWN\)'
+
+# --- logins ---
+refused token-never 'access denied'
+[ "$(requests token/)" = 1 ] || complain "token-never: asked for $(requests token/) tokens"
+refused basic-never 'access denied'
+[ "$(requests manifests/)" = 2 ] || complain "basic-never: $(requests manifests/) requests instead of 2"
+refused token-huge 'larger than 1024 KiB'
+refused token-header 'no token in it'
+refused token-plain 'plain http'
+refused token-file 'neither https nor http'
+fresh
+printf '{"auths":{}}' >"$T/p/auth.json"
+refused basic "wants a login"
+refused token-login 'refused the credentials|access denied'
+printf '{"auths":{"%s":{"auth":"YWxpY2U6czNjcmV0LXB3"},"127.0.0.2:%s":{"auth":"Ym9iOmI="}}}' "$REG" "$AWAY_PORT" >"$T/p/auth.json"
+
+# --- redirects: the login stays at home ---
+stays_home() {
+    python3 - "$T/log" <<'PY' || complain "$1: a login left home"
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+away = [l for l in lines if l['away']]
+back = [l for l in lines if not l['away'] and l['path'].startswith('/v2/m/')]
+sys.exit(any(l['authorization'] or l['cookie'] for l in away + back))
+PY
+}
+for c in redirect-away redirect-port redirect-back; do pulled $c; stays_home $c; done
+refused redirect-401 'credentials are not sent there'; stays_home redirect-401
+refused redirect-file 'neither https nor http'
+refused redirect-metadata 'plain http to 169.254.169.254 is refused'
+refused redirect-metadata-https 'link-local'
+refused redirect-mapped 'link-local'
+refused redirect-plain 'plain http to registry.invalid is refused'
+refused redirect-user 'user name or password'
+refused redirect-loop 'more than 10 times'
+[ "$(requests manifests/)" -le 2 ] || complain "redirect-loop: too many requests"
+
+# --- documents ---
+for c in layers-and-manifests:ambiguous says-index:announced other-content-type:announced fs-layers:ambiguous schema-1:schema.1 \
+    duplicate-keys:duplicate not-json:JSON deep-json:'deep|depth|nest' artifact:'not a container image' encrypted-layer:'no layer' \
+    size-negative:size size-zero:size size-more:'bytes instead of' size-less:'bytes instead of' size-huge:size size-text:size \
+    size-beyond:'size|JSON|integer|large' digest-path:digest digest-upper:digest digest-short:digest digest-md5:digest digest-sha512:digest \
+    digest-empty:digest digest-slash:digest digest-nul:'digest|NUL|JSON|zero' many-layers:'layers; at most' \
+    wide-index:'manifests; at most' nested-index:'nested more than' other-platform:'no linux/amd64' \
+    index-lies-on-platform:'no linux/amd64' index-lies-on-size:'the index says' foreign-layer:'has lost blob' \
+    wrong-diff-id:'the image config says' too-few-diff-ids:'2 diff_ids for 3 layers' config-is-list:'no JSON object' \
+    env-is-number:'no list of texts' gzip-cut:'ends too early' gzip-crc:'gzip data is broken' gzip-tail:'not gzip|behind its end' \
+    gzip-is-tar:'not gzip' gzip-is-zlib:'not gzip'; do
+    refused "m/${c%%:*}" "${c#*:}"
+done
+[ -e /tmp/evil ] && complain "digest-path: a file was written outside"
+# A tar that is cut is for the storage plugin to refuse; nothing half-made stays.
+fresh
+tool pull "$REG/m/tar-cut" -- unpack "$REG/m/tar-cut" && complain "tar-cut: must not unpack"
+after tar-cut
+ls "$T"/p/data/storage/default/ 2>/dev/null | grep -q . && complain "tar-cut: half a snapshot is left"
+
+# --- the same as layouts ---
+for c in wrong-diff-id layers-and-manifests digest-path artifact gzip-crc size-more; do
+    fresh
+    python3 -B "$ROOT/tests/hostile/mkimg" $c "$T/layout-$c"
+    tool load "$T/layout-$c" && complain "load $c: must be refused"
+    grep -q '^error.*load' "$T/out" || complain "load $c: no error line"
+    after "load $c"
+    ls "$T"/p/data/images/blobs/sha256 | grep -q . && complain "load $c: blobs are left"
+done
+fresh
+python3 -B "$ROOT/tests/hostile/mkimg" multi-arch "$T/layout-good"
+tool load "$T/layout-good" -- resolve layout-good linux/arm64 -- resolve layout-good -- unpack layout-good || complain "load multi-arch: must work"
+
+# --- an interrupt ends a pull within a second, and the next one goes on ---
+fresh
+TOOL_HURRY='' "$TOOL" "$T/p/p.ini" pull "$REG/drip" >"$T/out" 2>&1 &
+pid=$!
+for _ in $(seq 100); do [ "$(requests blobs/)" -ge 2 ] && break; sleep 0.1; done
+before=$(date +%s%N)
+kill -INT $pid
+wait $pid
+took=$((($(date +%s%N) - before) / 1000000))
+grep -q 'cancelled' "$T/out" || complain "interrupt: no message"
+# The promise is a second; a loaded machine gets some more.
+[ $took -lt 3000 ] || complain "interrupt: took $took ms"
+tool pull "$REG/m" || complain "a pull after an interrupt must work"
+
+[ $bad = 0 ] || fail "$bad complaints"
+echo "all cases as they must be"
