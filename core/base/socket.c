@@ -410,6 +410,30 @@ ctr_read_line(int socket, size_t max, int *ret_fd, struct ctr_error *err)
     return read_line_until(socket, max, 0, ret_fd, err);
 }
 
+/* A code comes as a negative number, or by its name from programs whose numbers may differ (the guest's). */
+static int
+error_code(const json_t *error)
+{
+    static const struct {
+        const char *name;
+        int code;
+    } names[] = {{"ENOENT", ENOENT},   {"EACCES", EACCES}, {"EPERM", EPERM},
+                 {"EINVAL", EINVAL},   {"ENOMEM", ENOMEM}, {"ENOSPC", ENOSPC},
+                 {"EEXIST", EEXIST},   {"ESRCH", ESRCH},   {"EPIPE", EPIPE},
+                 {"EAGAIN", EAGAIN},   {"EBUSY", EBUSY},   {"ENOTSUP", ENOTSUP},
+                 {"ENOEXEC", ENOEXEC}, {"EISDIR", EISDIR}, {"ENOTDIR", ENOTDIR},
+                 {"EMFILE", EMFILE},   {"ENFILE", ENFILE}, {"ETIMEDOUT", ETIMEDOUT},
+                 {"ERANGE", ERANGE},   {"EROFS", EROFS},   {"EADDRINUSE", EADDRINUSE}};
+    const char *name = ctr_json_str(error, "code", "");
+    for (size_t i = 0; i < CTR_LENGTH(names); i++) {
+        if (strcmp(names[i].name, name) == 0) {
+            return -names[i].code;
+        }
+    }
+    int64_t code = ctr_json_int(error, "code", -EIO);
+    return code >= 0 || code < -4095 ? -EIO : (int) code;
+}
+
 /* An {"error": …} reply as an error. */
 static bool
 reply_is_error(const json_t *reply, struct ctr_error *err)
@@ -418,11 +442,8 @@ reply_is_error(const json_t *reply, struct ctr_error *err)
     if (error == NULL) {
         return false;
     }
-    int64_t code = ctr_json_int(error, "code", -EIO);
-    if (code >= 0 || code < -4095) {
-        code = -EIO;
-    }
-    (void) ctr_fail(err, (int) code, "%s", ctr_json_str(error, "message", "unnamed failure"));
+    (void) ctr_fail(err, error_code(error), "%s",
+                    ctr_json_str(error, "message", "unnamed failure"));
     return true;
 }
 
