@@ -7,12 +7,39 @@ struct hijack {
     struct ctr_engine *engine;
     int stream;
     char exec[65]; /* "" for attach */
+    bool tty;
+    char *failure; /* told in place of the process's output */
 };
+
+/* A program that cannot be run: Docker's clients want to hear of it on the stream. */
+static void
+tell_failure(const struct hijack *hijack, int socket)
+{
+    size_t length = strlen(hijack->failure) + 2;
+    uint8_t head[8] = {2,
+                       0,
+                       0,
+                       0,
+                       (uint8_t) (length >> 24),
+                       (uint8_t) (length >> 16),
+                       (uint8_t) (length >> 8),
+                       (uint8_t) length};
+    if (!hijack->tty) {
+        (void) ctr_write_all(socket, head, sizeof head);
+    }
+    (void) ctr_write_all(socket, hijack->failure, length - 2);
+    (void) ctr_write_all(socket, "\r\n", 2);
+}
 
 static void
 hijack_run(void *arg, int socket, const char *extra, size_t n)
 {
     struct hijack *hijack = arg;
+    if (hijack->failure != NULL) {
+        tell_failure(hijack, socket);
+        api_splice_finish(socket);
+        return;
+    }
     api_splice(socket, hijack->stream, extra, n);
     (void) close(ctr_steal_fd(&hijack->stream));
     if (hijack->exec[0] != '\0') {
@@ -27,6 +54,7 @@ hijack_done(void *arg)
 {
     struct hijack *hijack = arg;
     ctr_auto_fd(&hijack->stream);
+    free(hijack->failure);
     free(hijack);
 }
 
@@ -108,8 +136,13 @@ api_exec_start(struct ctr_request *request, struct ctr_error *err)
     hijack->engine = request->engine;
     hijack->stream = -1;
     (void) snprintf(hijack->exec, sizeof hijack->exec, "%.64s", request->capture);
-    if (ctr_engine_exec_start(request->engine, request->capture, detach, (int) rows, (int) cols,
-                              &hijack->stream, &tty, err) < 0) {
+    int rc = ctr_engine_exec_start(request->engine, request->capture, detach, (int) rows,
+                                   (int) cols, &hijack->stream, &tty, err);
+    hijack->tty = tty;
+    if (rc == -EINVAL && !detach) {
+        hijack->failure = ctr_printable(err->msg);
+    }
+    if (rc < 0 && hijack->failure == NULL) {
         hijack_done(hijack);
         return err->code;
     }

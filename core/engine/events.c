@@ -160,7 +160,11 @@ ctr_waiter_check(struct ctr_waiter *waiter, int *ret_code, const char **ret_erro
     if (holds(waiter)) {
         rc = 1;
         *ret_code = waiter->container->exit_code;
-        (void) snprintf(waiter->error, sizeof waiter->error, "%s", waiter->container->error);
+        /* Only what the exit code does not tell: the machine's own troubles. */
+        const struct ctr_container *c = waiter->container;
+        bool ordinary = c->state != CTR_STATE_EXITED || strcmp(c->reason, "exited") == 0 ||
+                        strcmp(c->reason, "killed") == 0 || strcmp(c->reason, "oom") == 0;
+        (void) snprintf(waiter->error, sizeof waiter->error, "%s", ordinary ? "" : c->error);
         *ret_error = waiter->error;
     } else if (engine->quit) {
         rc = -ECANCELED;

@@ -302,7 +302,7 @@ ctr_container_start_claimed(struct ctr_container *c, int *ret_exit, struct ctr_e
     }
     c->start_result = 1;
     c->start_exit = 0;
-    c->error[0] = '\0';
+    c->error[0] = c->reason[0] = '\0';
     c->ended = false;
     ctr_engine_unlock(engine);
     int rc = launch(c, err);
