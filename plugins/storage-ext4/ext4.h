@@ -278,7 +278,7 @@ char *e4_store_path(struct e4_store *store, enum e4_place place, const char *nam
 /* Removes the file durably; a missing one is no error. */
 int e4_store_unlink(struct e4_store *store, enum e4_place place, const char *name,
                     struct ctr_error *err);
-/* Moves a finished file of the work folder to its place, both durable. */
+/* Moves a finished file of the work folder to its place, durably. After a failure it is in neither or in the work folder. */
 int e4_store_publish(struct e4_store *store, const char *from, enum e4_place place,
                      const char *to, struct ctr_error *err);
 /* Files that a snapshot holds, 0 if that cannot be read. */

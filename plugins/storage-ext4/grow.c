@@ -108,6 +108,7 @@ grow_to(ext2_filsys fs, const struct growth *growth)
         code = ext2fs_allocate_group_table(fs, group, fs->block_map);
         ext2fs_group_desc_csum_set(fs, group);
     }
+    fs->flags &= ~EXT2_FLAG_MASTER_SB_ONLY; /* the copies must tell the new size too */
     ext2fs_mark_super_dirty(fs);
     ext2fs_mark_bb_dirty(fs);
     ext2fs_mark_ib_dirty(fs);

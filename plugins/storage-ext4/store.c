@@ -1,6 +1,6 @@
 /*
  * The folders of one instance: images/ (committed, named by chain ID), disks/ (containers), work/ (half-made). A file comes into images/
- * or disks/ only whole: its data is synced, then it is renamed, then both folders are synced. work/ is emptied at every open,
+ * or disks/ only whole: its data is synced, then it is renamed, then the folder is synced. work/ is emptied at every open,
  * under a lock that keeps two instances off one folder.
  */
 #include "ext4.h"
@@ -118,7 +118,10 @@ e4_store_publish(struct e4_store *store, const char *from, enum e4_place place, 
                         place_names[place], to, strerror(errno));
     }
     status = sync_place(store, place, err);
-    return status == 0 ? sync_place(store, E4_WORK, err) : status;
+    if (status != 0) {
+        (void) unlinkat(store->folders[place], to, 0); /* what may not last is not there */
+    }
+    return status;
 }
 
 int
