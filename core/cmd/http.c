@@ -128,12 +128,13 @@ int
 ctl_http_chunk(struct ctl_http *http, const void *bytes, size_t n, struct ctr_error *err)
 {
     char size[24];
-    int length = snprintf(size, sizeof size, "%zx\r\n", n);
+    int length = snprintf(size, sizeof size, n > 0 ? "%zx\r\n" : "0\r\n\r\n", n);
     int rc = send_all(http->fd, size, (size_t) length, err);
     if (rc == 0 && n > 0) {
         rc = send_all(http->fd, bytes, n, err);
+        rc = rc == 0 ? send_all(http->fd, "\r\n", 2, err) : rc;
     }
-    return rc == 0 ? send_all(http->fd, "\r\n", 2, err) : rc;
+    return rc;
 }
 
 /* Receives more into http->in: 1, 0 at the end, or a negative code. */

@@ -140,12 +140,13 @@ upload(struct ctl_http *http, int fd, const char *path, struct ctr_error *err)
         if (n < 0) {
             return ctr_fail(err, -errno, "%s: %s", path, strerror(errno));
         }
-        struct ctr_error broken = CTR_ERROR_INIT;
-        if (ctl_http_chunk(http, bytes, (size_t) n, &broken) < 0) {
-            /* It does not want the rest: the answer says why. */
-            return ctl_http_head(http, 10000, err) < 0
-                       ? err->code
-                       : ctr_fail(err, broken.code, "%s", broken.msg);
+        int rc = ctl_http_chunk(http, bytes, (size_t) n, err);
+        if (rc == -EPIPE || rc == -ECONNRESET) {
+            *err = (struct ctr_error) CTR_ERROR_INIT; /* it wants no more: its answer says why */
+            return 0;
+        }
+        if (rc < 0) {
+            return rc;
         }
         if (n == 0) {
             return 0;

@@ -83,7 +83,9 @@ find_bar(struct ctl_bars *all, const char *id)
 static void
 tell_line(struct ctl_bars *all, const char *text)
 {
-    draw(all, all->n > 0 && all->terminal);
+    if (all->terminal && all->n > 0) {
+        draw(all, true);
+    }
     CTR_AUTO(free) char *copy = strdup(text);
     if (copy != NULL) {
         copy[strcspn(copy, "\r\n")] = '\0';

@@ -79,8 +79,9 @@ ctl_signals_catch(struct ctr_error *err)
     struct sigaction action = {.sa_handler = ctl_on_signal};
     for (size_t i = 0; i < CTR_LENGTH(ctl_caught); i++) {
         struct sigaction old;
-        bool ignored = sigaction(ctl_caught[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN;
-        if (!ignored) {
+        bool nohup = ctl_caught[i] == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 &&
+                     old.sa_handler == SIG_IGN;
+        if (!nohup) {
             (void) sigaction(ctl_caught[i], &action, NULL);
         }
     }

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# valgrind
+# ctrctl alone: the grammar of options, what a wrong one says, help for every command.
+. "$(dirname "$0")/ctrctl-fake.bash"
+
+expect 1 rnu;                       has err "unknown command 'rnu', the nearest is 'run'"
+expect 1 zzzzzz;                    has err "'ctrctl --help' lists all"
+expect 1 image lss;                 has err "the nearest is 'ls'"
+expect 125 run --rmm busybox;       has err "unknown option --rmm, the nearest is --rm; see 'ctrctl run --help'"
+expect 125 run;                     has err "usage: ctrctl run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+expect 125 run --name;              has err "--name needs a value"
+expect 125 run --pull now busybox;  has err "--pull must be one of always|missing|never"
+expect 125 run --rm=perhaps busybox
+expect 125 create -Z busybox;       has err "unknown option -Z"
+expect 125 exec web;                has err "needs more arguments"
+expect 1 ps stray;                  has err "'stray'"
+expect 1 stop;                      has err "needs an argument"
+expect 1 completion tcsh;           has err "bash, zsh or fish"
+expect 125 run -e =x busybox;       has err "has no name"
+expect 125 run -m lots busybox;     has err "--memory: 'lots'"
+expect 125 run -c zero busybox;     has err "--cpus: 'zero'"
+expect 125 run -p 99999:80 busybox; has err "--publish"
+expect 125 run --stop-signal NOPE busybox
+expect 125 run --tmpfs relative busybox
+expect 1 kill -s NOPE web;          has err "--signal: 'NOPE'"
+expect 125 run -it busybox sh </dev/null; has err "not a TTY"
+# Each of these is one line, and no daemon was started for any.
+for words in rnu "run --rmm x" "ps stray"; do
+    [ "$(ctl $words 2>&1 | wc -l)" = 1 ] || fail "ctrctl $words: more than one line"
+done
+[ ! -e "$CTR_RUN/starts" ] || fail "a usage error started the daemon"
+
+# Help: everywhere, the same both ways, never an error.
+expect 0 --help;         has out "Usage:  ctrctl [OPTIONS] COMMAND"
+expect 0 help
+expect 0 --version;      has out "ctrctl "
+commands=$(ctl --help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p')
+[ "$(wc -w <<<"$commands")" -ge 25 ] || fail "only these commands: $commands"
+for c in $commands; do
+    case $c in image | container | plugin | system) subs=$(ctl "$c" --help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p') ;; *) subs= ;; esac
+    expect 0 "$c" --help;  has out "Usage:  ctrctl $c"
+    for s in $subs; do
+        expect 0 "$c" "$s" --help; has out "Usage:  ctrctl $c $s"
+    done
+    [ "$c" = help ] || { expect 0 help "$c"; has out "Usage:  ctrctl $c"; }
+done
+[ ! -e "$CTR_RUN/starts" ] || fail "help started the daemon"
+
+# All ways to write an option come out the same. Options end at the image, or at --.
+want='b.get("Env") == ["A=1", "B=2"] and b["Tty"] is False and b["OpenStdin"] and b["Cmd"] == ["sh", "-c", "x", "--rm"] and h["AutoRemove"] is False and r["query"]["name"] == "n"'
+for style in '-i -e A=1 -e B=2 --name n' '-ieA=1 -e=B=2 --name=n' '--interactive --env A=1 --env=B=2 --name n --rm=false' '-i=true -e A=1 -eB=2 --name n --'; do
+    [ -e "$CTR_RUN/ctr.sock.log" ] && forget
+    expect 0 create $style busybox:latest sh -c x --rm
+    asked "$want"
+done
+expect 0 rm -f n n
+finish
