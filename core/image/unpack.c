@@ -168,9 +168,18 @@ feed_start(struct feed *feed, pthread_t *ret_thread)
     return -code;
 }
 
+/* After apply: is anything left to read? Waits for the writer's next bytes or its end. */
+static bool
+feed_has_more(int fd)
+{
+    char byte;
+    size_t n = 0;
+    return ctr_read_all(fd, &byte, 1, &n) == 0 && n > 0;
+}
+
 /* Which of the two ends is to blame? */
 static int
-feed_result(const struct feed *feed, int applied, struct ctr_storage *storage,
+feed_result(const struct feed *feed, int applied, bool more, struct ctr_storage *storage,
             struct ctr_error *err)
 {
     if (feed->rc < 0 && feed->rc != -EPIPE) {
@@ -179,7 +188,7 @@ feed_result(const struct feed *feed, int applied, struct ctr_storage *storage,
     if (applied < 0) {
         return ctr_prefix(err, "layer %.19s", feed->source.digest);
     }
-    if (feed->rc == -EPIPE) {
+    if (feed->rc == -EPIPE || more) {
         return ctr_fail(err, -EPROTO, "storage plugin %s did not read layer %.19s to its end",
                         ctr_storage_plugin(storage), feed->source.digest);
     }
@@ -228,9 +237,10 @@ unpack_layer(struct unpack *unpack, size_t i, struct ctr_error *err)
         return ctr_fail(err, rc, "start a thread: %s", strerror(-rc));
     }
     int applied = storage_apply(unpack->storage, unpack->key, ends[0], err);
+    bool more = applied == 0 && feed_has_more(ends[0]);
     (void) close(ends[0]);
     (void) pthread_join(thread, NULL);
-    rc = feed_result(&feed, applied, unpack->storage, err);
+    rc = feed_result(&feed, applied, more, unpack->storage, err);
     if (rc == 0) {
         op_step(&unpack->op, feed.source.digest, "Pull complete", 0, 0);
     }
