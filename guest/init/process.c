@@ -251,6 +251,7 @@ status_ready(struct watch *watch, uint32_t events)
     if (n == (ssize_t) sizeof fault) {
         fault.code[sizeof fault.code - 1] = fault.message[sizeof fault.message - 1] = '\0';
         answer(process, &fault);
+        process->id[0] = '\0'; /* its name is free before it is reaped */
     } else if (!process->answered) {
         process->started = true;
         answer(process, NULL);
