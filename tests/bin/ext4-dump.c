@@ -222,22 +222,28 @@ image_node(const char *path, ext2_ino_t ino)
     }
 }
 
+static char *
+join(const char *parent, const char *name)
+{
+    char *path = need(malloc(strlen(parent) + strlen(name) + 2));
+    (void) stpcpy(stpcpy(stpcpy(path, parent), "/"), name);
+    return path;
+}
+
 static int
 image_entry(ext2_ino_t dir, int which, struct ext2_dir_entry *entry, int offset, int block_size,
             char *block, void *arg)
 {
-    char path[65536];
-    const char *parent = arg;
-    char *name = escape(entry->name, (size_t) ext2fs_dirent_name_len(entry));
-    if (which == DIRENT_OTHER_FILE) {
-        snprintf(path, sizeof path, "%s/%s", parent, name);
-        image_node(path, entry->inode);
-        if (ext2fs_dirent_file_type(entry) == EXT2_FT_DIR) {
-            char *copy = need(strdup(path));
-            ext2fs_dir_iterate2(fs, entry->inode, 0, NULL, image_entry, copy);
-            free(copy);
-        }
+    if (which != DIRENT_OTHER_FILE) {
+        return 0;
     }
+    char *name = escape(entry->name, (size_t) ext2fs_dirent_name_len(entry));
+    char *path = join(arg, name);
+    image_node(path, entry->inode);
+    if (ext2fs_dirent_file_type(entry) == EXT2_FT_DIR) {
+        ext2fs_dir_iterate2(fs, entry->inode, 0, NULL, image_entry, path);
+    }
+    free(path);
     free(name);
     return 0;
 }
@@ -296,7 +302,7 @@ folder_content(struct node *node, const char *path)
 static void
 folder_node(const char *real, const char *path, const struct stat *st)
 {
-    char target[4097];
+    static char target[4097];
     struct node *node = add_node(path);
     node->mode = st->st_mode;
     node->uid = st->st_uid;
@@ -334,15 +340,15 @@ dump_folder(const char *real, const char *path)
         die(real);
     }
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        char real_child[8192], child[65536];
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;
         }
         char *name = escape(entry->d_name, strlen(entry->d_name));
-        snprintf(real_child, sizeof real_child, "%s/%s", real, entry->d_name);
-        snprintf(child, sizeof child, "%s/%s", path, name);
+        char *real_child = join(real, entry->d_name), *child = join(path, name);
         dump_folder(real_child, child);
         free(name);
+        free(real_child);
+        free(child);
     }
     closedir(dir);
 }

@@ -2,6 +2,7 @@
 # Odd layers, by storage-ext4 and by `umoci unpack`: the trees must be equal, or ours is a refusal by name that leaves nothing behind.
 # Every image must pass e2fsck.
 . "$(dirname "$0")/../lib.sh"
+set -o pipefail
 need umoci python3 e2fsck
 [ "$(id -u)" = 0 ] || skip "umoci needs root to unpack owners and devices"
 plugin=${CTR_TEST_STORAGE:-$BUILD/lib/ctr/plugins/storage-ext4.so}
