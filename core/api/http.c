@@ -436,7 +436,9 @@ begin_request(struct ctr_request *request, const char *url)
         request->early_status = 500;
         return;
     }
-    request->route = find_route(request, err);
+    if (request->early_status == 0) {
+        request->route = find_route(request, err);
+    }
     if (request->early_status == 0 && request->route == NULL) {
         request->early_status = err->code == -ENOENT ? 404 : 405;
     }
@@ -474,7 +476,8 @@ take_body(struct ctr_request *request, const char *bytes, size_t *n)
         }
     }
     *n = 0;
-    return request->dropped > CTR_BODY_MAX ? MHD_NO : MHD_YES;
+    /* A client that is not much over the cap is read to the end, so that it hears why. */
+    return request->dropped > 4 * CTR_BODY_MAX ? MHD_NO : MHD_YES;
 }
 
 static int
