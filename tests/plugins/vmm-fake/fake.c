@@ -60,6 +60,10 @@ static const struct ctr_option options[] = {
      .type = CTR_OPTION_PATH,
      .name = "script",
      .help = "a program that plays a hostile guest on descriptor 3, instead of init"},
+    {.size = sizeof(struct ctr_option),
+     .type = CTR_OPTION_STRING,
+     .name = "arg",
+     .help = "its argument"},
 };
 
 static bool
@@ -217,7 +221,7 @@ fake_start(void *self, struct ctr_error *err)
     const struct ctr_host *host = vm->fake->host;
     const char *file = program(vm->fake);
     const char *const env[] = {"CTR_CHANNEL_FD=3", NULL};
-    const char *argv[] = {file, NULL, NULL, NULL};
+    const char *argv[] = {file, host->option_string(host, "arg"), NULL, NULL};
     vm->panic = flag(vm, "panic");
     if (flag(vm, "fail_start")) {
         return ctr_fail(err, -EIO, "the fake machine was told not to start");
