@@ -39,8 +39,7 @@ struct qemu {
 /* --- probe.c --- */
 
 /* Chooses binary, accelerator and machine type for `arch`, as the options say. */
-int
-qemu_plan(struct qemu *qemu, const char *arch, struct plan *ret, struct ctr_error *err);
+int qemu_plan(struct qemu *qemu, const char *arch, struct plan *ret, struct ctr_error *err);
 /* The user that QEMU runs as, 0 unless we are root. */
 int qemu_find_user(struct qemu *qemu, struct ctr_error *err);
 const char *qemu_accel_name(enum accel accel);
