@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define PROCESSES_MAX 512
+#define PIPE_SIZE (256 * 1024) /* fewer turns between the process and us */
 
 struct process {
     struct watch status; /* first member */
@@ -277,6 +278,7 @@ make_pipe(struct pump *pump, bool out, int *ret_child)
     *ret_child = out ? ends[1] : ends[0];
     int ours = out ? ends[0] : ends[1];
     (void) fcntl(ours, F_SETFL, O_NONBLOCK);
+    (void) fcntl(ours, F_SETPIPE_SZ, PIPE_SIZE);
     return out ? pump_start_out(pump, ours) : pump_start_in(pump, ours);
 }
 
