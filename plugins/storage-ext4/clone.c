@@ -120,5 +120,9 @@ e4_copy(int from, int folder, const char *name, bool *ret_reflink, struct ctr_er
     }
     errcode_t code = copy_into(from, to, ret_reflink);
     (void) close(to);
-    return code == 0 ? 0 : e4_fail(err, code, "copy image to %s", name);
+    if (code != 0) {
+        (void) unlinkat(folder, name, 0);
+        return e4_fail(err, code, "copy image to %s", name);
+    }
+    return 0;
 }

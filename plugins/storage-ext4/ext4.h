@@ -228,7 +228,7 @@ int e4_apply(const char *path, int32_t tar_fd, struct e4_budget *budget, struct 
 /* --- clone --- */
 
 /* Copies `from` into a new file of the folder: reflink, else its data segments only; the size is the same. Not synced. After a
- * failure the new file may be there. */
+ * failure there is no new file. */
 int e4_copy(int from, int folder, const char *name, bool *ret_reflink, struct ctr_error *err);
 int e4_sync(int fd);
 

@@ -137,9 +137,6 @@ e4_store_copy(struct e4_store *store, const char *image, const char *to, struct 
     (void) unlinkat(store->folders[E4_WORK], to, 0);
     int status = e4_copy(from, store->folders[E4_WORK], to, &reflink, err);
     (void) close(from);
-    if (status != 0) {
-        (void) unlinkat(store->folders[E4_WORK], to, 0);
-    }
     return status;
 }
 
