@@ -160,10 +160,10 @@ ref_split_name(char *name, struct ctr_ref *ref, struct ctr_error *err)
             *slash = '/';
         }
     }
-    if (!is_host(host)) {
+    if (!is_host(host) || strlen(host) >= sizeof ref->host) {
         return ctr_fail(err, -EINVAL, "\"%.255s\" is no host name", host);
     }
-    for (size_t i = 0; i < strlen(host) && i + 1 < sizeof ref->host; i++) {
+    for (size_t i = 0; i < strlen(host); i++) {
         ref->host[i] = (char) tolower((unsigned char) host[i]);
     }
     if (strcmp(ref->host, "index.docker.io") == 0 ||
@@ -231,14 +231,18 @@ ctr_ref_full(const struct ctr_ref *ref)
 char *
 ctr_ref_short(const struct ctr_ref *ref)
 {
-    if (strcmp(ref->host, "docker.io") != 0) {
-        return ref_text(ref, ref->host, ref->repository);
-    }
     const char *repository = ref->repository;
-    if (ctr_starts_with(repository, "library/")) {
-        repository += strlen("library/");
+    bool hub = strcmp(ref->host, "docker.io") == 0;
+    size_t first = strcspn(repository, "/");
+    const char *rest = repository[first] == '/' ? repository + first + 1 : "";
+    if (hub && ctr_starts_with(repository, "library/") && strchr(rest, '/') == NULL) {
+        return ref_text(ref, "", rest);
     }
-    return ref_text(ref, "", repository);
+    /* A first word that reads as a host cannot stand in front. */
+    bool like_host = memchr(repository, '.', first) != NULL ||
+                     (first == strlen("localhost") && ctr_starts_with(repository, "localhost"));
+    bool one_word = repository[first] == '\0';
+    return ref_text(ref, hub && !like_host && !one_word ? "" : ref->host, repository);
 }
 
 /* --- platforms --- */

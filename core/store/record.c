@@ -5,8 +5,8 @@
 #include "core/store/store-priv.h"
 
 static const char *const statement_text[STATEMENT_COUNT] = {
-    [STATEMENT_PUT] = "INSERT INTO record(tab, key, value) VALUES(?1, ?2, ?3) "
-                      "ON CONFLICT(tab, key) DO UPDATE SET value = excluded.value",
+    [STATEMENT_PUT] = ("INSERT INTO record(tab, key, value) VALUES(?1, ?2, ?3) "
+                       "ON CONFLICT(tab, key) DO UPDATE SET value = excluded.value"),
     [STATEMENT_CLAIM] = "INSERT INTO record(tab, key, value) VALUES(?1, ?2, ?3)",
     [STATEMENT_GET] = "SELECT value FROM record WHERE tab = ?1 AND key = ?2",
     [STATEMENT_REMOVE] = "DELETE FROM record WHERE tab = ?1 AND key = ?2",

@@ -28,6 +28,10 @@ test_good(void **state)
          "127.0.0.1:5000/x@sha256:" HEX},
         {"x:tag@sha256:" HEX, "docker.io/library/x@sha256:" HEX, "x@sha256:" HEX},
         {"x/a-b--c__d_e.f/g", "docker.io/x/a-b--c__d_e.f/g:latest", "x/a-b--c__d_e.f/g:latest"},
+        {"docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest"},
+        {"docker.io/localhost/c", "docker.io/localhost/c:latest",
+         "docker.io/localhost/c:latest"},
+        {"docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"},
         {"localhost:5000", "docker.io/library/localhost:5000", "localhost:5000"},
         {"Example.COM/x", "example.com/x:latest", "example.com/x:latest"},
     };
