@@ -34,8 +34,9 @@ struct ctr_network_entry {
     uint32_t cursor; /* offset after the address that was given last */
     /* guarded by mutex */
     pthread_mutex_t mutex;
-    int peer;       /* connection to ctr-net, -1 if none */
-    uint32_t kinds; /* what its plugin offers */
+    int peer;        /* connection to ctr-net, -1 if none */
+    uint32_t kinds;  /* what its plugin offers */
+    char plugin[33]; /* its name */
 };
 
 struct ctr_nets {
@@ -53,6 +54,8 @@ int ctr_subnet_parse(const char *text, uint32_t *ret_subnet, int *ret_prefix,
 int ctr_network_get(struct ctr_nets *nets, const char *name, struct ctr_network_entry **ret,
                     struct ctr_error *err);
 int ctr_networks_load(struct ctr_nets *nets, struct ctr_error *err);
+/* Forgets "default" if the profile gives it another subnet or mtu now and nobody has a lease; it is made anew on its next use. */
+int ctr_network_refresh(struct ctr_nets *nets, struct ctr_error *err);
 void ctr_network_free(struct ctr_network_entry *network);
 static inline uint32_t
 ctr_network_size(const struct ctr_network_entry *network)
@@ -82,6 +85,9 @@ int ctr_peer_open(struct ctr_nets *nets, struct ctr_network_entry *network, bool
 json_t *ctr_peer_call(struct ctr_network_entry *network, json_t *take_request, int *ret_fd,
                       struct ctr_error *err);
 void ctr_peer_close(struct ctr_network_entry *network);
+/* Ends ctr-net if it has no ports: 1 if it ended, 0 if not, or a negative code. */
+int ctr_peer_stop(const struct ctr_nets *nets, struct ctr_network_entry *network,
+                  struct ctr_error *err);
 /* After a stop: closes, and removes the socket, which a ctr-net that gave up root cannot. */
 void ctr_peer_forget(const struct ctr_nets *nets, struct ctr_network_entry *network);
 

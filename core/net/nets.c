@@ -18,6 +18,9 @@ ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr
     if (code == 0) {
         code = ctr_leases_load(nets, err);
     }
+    if (code == 0) {
+        code = ctr_network_refresh(nets, err);
+    }
     if (code != 0) {
         ctr_nets_destroy(nets);
         return code;
@@ -271,16 +274,10 @@ stop_one(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_error *e
     (void) pthread_mutex_lock(&n->mutex);
     int code = ctr_peer_open(nets, n, false, &why);
     if (code == 0) {
-        json_t *ports = ctr_peer_call(n, json_pack("{s:s}", "op", "ports"), NULL, &why);
-        code = ports == NULL ? why.code : 0;
-        if (code == 0 && json_object_size(json_object_get(ports, "ports")) == 0) {
-            json_decref(ctr_peer_call(n, json_pack("{s:s}", "op", "stop"), NULL, NULL));
-            ctr_peer_forget(nets, n);
-        }
-        json_decref(ports);
+        code = ctr_peer_stop(nets, n, &why);
     }
     (void) pthread_mutex_unlock(&n->mutex);
-    return code == 0 || code == -ENOENT
+    return code >= 0 || code == -ENOENT
                ? 0
                : ctr_fail(err, code, "network %s: %s", n->name, why.msg);
 }

@@ -122,6 +122,40 @@ find(const struct ctr_nets *nets, const char *name)
     return n;
 }
 
+int
+ctr_network_refresh(struct ctr_nets *nets, struct ctr_error *err)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    struct ctr_network_entry **at = &nets->networks, *n;
+    uint32_t subnet;
+    int prefix, code = 0;
+    while (*at != NULL && strcmp((*at)->name, CTR_NET_DEFAULT) != 0) {
+        at = &(*at)->next;
+    }
+    n = *at;
+    if (n == NULL ||
+        ctr_subnet_parse(nets->conf->engine.subnet, &subnet, &prefix, &ignored) != 0 ||
+        (n->subnet == subnet && n->prefix == prefix && n->mtu == nets->conf->engine.mtu)) {
+        return 0;
+    }
+    if (n->leases != NULL) {
+        ctr_log(CTR_LEVEL_WARN,
+                "event=network-unchanged network=%s reason=\"it keeps its subnet and mtu while "
+                "containers have addresses of it\"",
+                n->name);
+        return 0;
+    }
+    if (ctr_peer_open(nets, n, false, &ignored) == 0) {
+        (void) ctr_peer_stop(nets, n, &ignored);
+    }
+    code = ctr_record_remove(nets->store, "network", n->name, err);
+    if (code == 0) {
+        *at = n->next;
+        ctr_network_free(n);
+    }
+    return code;
+}
+
 /* Writes the record and puts the entry into the list. nets->mutex is held. */
 static int
 add(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_error *err)

@@ -119,7 +119,24 @@ reach(struct ctr_network_entry *network, const char *path, struct ctr_error *err
         return err == NULL || err->code == 0 ? -EIO : err->code;
     }
     network->kinds = (uint32_t) ctr_json_int(about, "kinds", 0);
+    (void) snprintf(network->plugin, sizeof network->plugin, "%s",
+                    ctr_json_str(about, "plugin", ""));
     return 0;
+}
+
+/* Connects; one that runs another plugin than the profile names now, and is not used, is ended: -ENOENT then. */
+static int
+reach_right(const struct ctr_nets *nets, struct ctr_network_entry *network, const char *path,
+            struct ctr_error *err)
+{
+    const struct ctr_conf_instance *instance =
+        ctr_conf_instance(nets->conf, CTR_KIND_NET, "default");
+    int code = reach(network, path, err);
+    if (code == 0 && instance != NULL && strcmp(instance->plugin, network->plugin) != 0 &&
+        ctr_peer_stop(nets, network, err) == 1) {
+        return ctr_fail(err, -ENOENT, "ctr-net does not run");
+    }
+    return code;
 }
 
 /* True if the connection that is kept still has ctr-net behind it. */
@@ -150,7 +167,7 @@ ctr_peer_open(struct ctr_nets *nets, struct ctr_network_entry *network, bool run
     if (path == NULL || folder == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    int code = reach(network, path, err);
+    int code = reach_right(nets, network, path, err);
     if (code != -ENOENT || !run) {
         return code;
     }
@@ -163,6 +180,24 @@ ctr_peer_open(struct ctr_nets *nets, struct ctr_network_entry *network, bool run
         code = ctr_net_spawn(config, err);
     }
     return code != 0 ? code : reach(network, path, err);
+}
+
+int
+ctr_peer_stop(const struct ctr_nets *nets, struct ctr_network_entry *network,
+              struct ctr_error *err)
+{
+    struct ctr_error why = CTR_ERROR_INIT;
+    CTR_AUTO(json)
+    json_t *ports = ctr_peer_call(network, json_pack("{s:s}", "op", "ports"), NULL, &why);
+    if (ports == NULL) {
+        return ctr_fail(err, why.code, "%s", why.msg);
+    }
+    if (json_object_size(json_object_get(ports, "ports")) > 0) {
+        return 0;
+    }
+    json_decref(ctr_peer_call(network, json_pack("{s:s}", "op", "stop"), NULL, NULL));
+    ctr_peer_forget(nets, network);
+    return 1;
 }
 
 json_t *

@@ -11,6 +11,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* SIGPIPE is ignored */
+#endif
+
 #define MAX_CONFIG 65536
 #define MAX_LINE 65536
 #define MAX_CONNECTIONS 64
@@ -185,6 +189,7 @@ add_connection(struct server *s, int take_fd)
         return;
     }
     (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
     *c = (struct connection){.next = s->connections, .server = s, .fd = ctr_steal_fd(&fd)};
     s->connections = c;
     s->n_connections++;
@@ -200,7 +205,7 @@ on_connection(void *arg, uint32_t events)
 {
     struct server *s = arg;
     struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(fd) int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    CTR_AUTO(fd) int fd = accept(s->fd, NULL, NULL);
     if (fd < 0) {
         return;
     }

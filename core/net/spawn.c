@@ -78,14 +78,30 @@ spawn(const char *program, int in, int out, pid_t *ret)
     return code;
 }
 
+/* A pipe that no other child inherits; where there is no pipe2, one started just now could. */
+static int
+private_pipe(int fds[2])
+{
+#ifdef __linux__
+    return pipe2(fds, O_CLOEXEC);
+#else
+    if (pipe(fds) != 0) {
+        return -1;
+    }
+    (void) fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+    (void) fcntl(fds[1], F_SETFD, FD_CLOEXEC);
+    return 0;
+#endif
+}
+
 static int
 start(const char *program, struct child *ret)
 {
     int in[2], out[2];
-    if (pipe2(in, O_CLOEXEC) != 0) {
+    if (private_pipe(in) != 0) {
         return -errno;
     }
-    if (pipe2(out, O_CLOEXEC) != 0) {
+    if (private_pipe(out) != 0) {
         int code = -errno;
         (void) close(in[0]);
         (void) close(in[1]);

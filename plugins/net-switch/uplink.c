@@ -146,6 +146,14 @@ is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) == 0 && on != 0;
 }
 
+/* No further connection is accepted for a container that has its share, or when all shares are given. */
+static bool
+is_full(const struct sw_uplink *up, const struct sw_fd *listener)
+{
+    const struct sw_port *port = sw_find_address(up->sw, listener->address);
+    return up->flows >= up->max_flows || port == NULL || port->flows >= up->sw->max_flows;
+}
+
 /* libslirp waits for `events` of fd; returns the index that it asks about later. */
 static int
 on_add_poll(int fd, int events, void *opaque)
@@ -156,7 +164,7 @@ on_add_poll(int fd, int events, void *opaque)
         up->found = fd; /* published just now; sw_uplink_listen takes it */
     }
     f = f != NULL ? f : get_fd(up, fd);
-    if (f == NULL || (f->listener && up->flows >= up->max_flows)) {
+    if (f == NULL || (f->listener && is_full(up, f))) {
         return -1;
     }
     f->generation = up->generation;

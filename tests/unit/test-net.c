@@ -370,6 +370,48 @@ ctr_net_is_found_again(void **state)
     world_close(&w);
 }
 
+static void
+profile_changes(void **state)
+{
+    struct world w;
+    struct ctr_error err = CTR_ERROR_INIT;
+    struct ctr_attachment a;
+    world_open(&w, "[net]\nplugin = switch\n");
+    join(&w, "default", "a", &a);
+    (void) close(a.fd);
+    pid_t pid = pid_of(&w, "default");
+    w.conf->engine.subnet[strlen("10.8")] = '9'; /* 10.89.0.0/29 */
+    world_restart(&w);
+    join(&w, "default", "a", &a); /* it has its address: the network stays as it is */
+    assert_string_equal(a.address, "10.88.0.2");
+    (void) close(a.fd);
+    assert_int_equal(ctr_nets_release(w.nets, "default", "a", &err), 0);
+    world_restart(&w);
+    join(&w, "default", "a", &a);
+    assert_string_equal(a.address, "10.89.0.2");
+    assert_int_not_equal(pid_of(&w, "default"), pid);
+    (void) close(a.fd);
+    /* Another plugin: once nobody is attached. */
+    char *plugin = NULL;
+    for (size_t i = 0; i < w.conf->n_instances; i++) {
+        if (w.conf->instances[i].kind == CTR_KIND_NET) {
+            plugin = w.conf->instances[i].plugin;
+        }
+    }
+    assert_non_null(plugin);
+    (void) snprintf(plugin, strlen("switch") + 1, "none");
+    world_restart(&w);
+    join(&w, "default", "b", &a);
+    assert_int_not_equal(a.fd, -1);
+    (void) close(a.fd);
+    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "a", &err), 0);
+    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "b", &err), 0);
+    world_restart(&w);
+    join(&w, "default", "b", &a);
+    assert_int_equal(a.fd, -1);
+    world_close(&w);
+}
+
 static json_t *
 wish(const char *host, int host_port, int port)
 {
@@ -550,10 +592,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),        cmocka_unit_test(publish_grammar),
-        cmocka_unit_test(networks),         cmocka_unit_test(leases),
-        cmocka_unit_test(threads),          cmocka_unit_test(ctr_net_is_found_again),
-        cmocka_unit_test(publishing),       cmocka_unit_test(nothing_to_connect),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(publish_grammar),
+        cmocka_unit_test(networks),
+        cmocka_unit_test(leases),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(ctr_net_is_found_again),
+        cmocka_unit_test(profile_changes),
+        cmocka_unit_test(publishing),
+        cmocka_unit_test(nothing_to_connect),
         cmocka_unit_test(hostile_requests),
     };
     return cmocka_run_group_tests_name("net", tests, prepare, clean);
