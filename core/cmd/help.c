@@ -35,6 +35,9 @@ show_options(FILE *out, const char *heading, const struct ctl_option *options)
 static void
 show_entries(FILE *out, const struct ctl_entry *entries)
 {
+    if (entries->heading == NULL) {
+        fprintf(out, "\nCommands:\n");
+    }
     for (const struct ctl_entry *e = entries; e->name != NULL; e++) {
         if (e->hidden) {
             continue;

@@ -14,7 +14,7 @@ line(const char *label, const char *value)
     }
 }
 
-/* A list of text with commas between. */
+/* A list with commas between: of text, or of {name, plugin}. */
 static void
 list_line(const char *label, const json_t *list)
 {
@@ -23,8 +23,13 @@ list_line(const char *label, const json_t *list)
     json_t *one;
     json_array_foreach((json_t *) list, i, one)
     {
+        const char *name = ctr_json_str(one, "name", "");
+        const char *plugin = ctr_json_str(one, "plugin", name);
         ctr_buf_printf(&buf, "%s%s", i > 0 ? ", " : "",
-                       json_is_string(one) ? json_string_value(one) : "");
+                       json_is_string(one) ? json_string_value(one) : name);
+        if (strcmp(plugin, name) != 0) {
+            ctr_buf_printf(&buf, " (%s)", plugin);
+        }
     }
     if (buf.length > 0) {
         line(label, buf.data);
@@ -39,9 +44,12 @@ print_vmm(const json_t *vmm)
         return;
     }
     const char *trouble = ctr_json_str(vmm, "error", "");
+    const char *plugin = ctr_json_str(vmm, "plugin", "");
+    const char *version = ctr_json_str(vmm, "version", plugin);
+    bool named = strstr(version, plugin) != NULL; /* "QEMU 7.2" says it already */
     CTR_AUTO(free)
-    char *text = ctr_printf("%s %s, %s", ctr_json_str(vmm, "plugin", ""),
-                            ctr_json_str(vmm, "version", ""), ctr_json_str(vmm, "accel", "?"));
+    char *text = ctr_printf("%s%s%s, %s", named ? "" : plugin, named ? "" : " ", version,
+                            ctr_json_str(vmm, "accel", "?"));
     line("VMM:", text != NULL && trouble[0] == '\0' ? text : trouble);
     if (trouble[0] == '\0') {
         line("Isolation:", ctr_json_bool(vmm, "hardware", false)
@@ -207,9 +215,9 @@ plugin_row(const json_t *plugin)
     char *status = ctr_printf("%s%s", refused[0] != '\0' ? "refused: " : "ok", refused);
     const json_t *abi = json_object_get(plugin, "abi");
     CTR_AUTO(free)
-    char *number =
-        json_is_integer(abi) ? ctr_printf("%lld", (long long) json_integer_value(abi))
-                             : strdup(json_is_string(abi) ? json_string_value(abi) : "");
+    char *number = json_is_integer(abi)
+                       ? ctr_printf("%lld", (long long) json_integer_value(abi))
+                       : strdup(json_is_string(abi) ? json_string_value(abi) : "");
     if (used == NULL || status == NULL || number == NULL) {
         return NULL;
     }
@@ -308,8 +316,10 @@ print_plugin(const json_t *plugin)
         CTR_AUTO(free) char *help = ctr_printable(ctr_json_str(option, "help", ""));
         printf("  %-16s %s", name != NULL ? name : "", type != NULL ? type : "");
         print_member(option, "choices", "of");
-        print_member(option, "min", "from");
-        print_member(option, "max", "to");
+        if (ctr_json_int(option, "max", 0) != 0) {
+            print_member(option, "min", "from");
+            print_member(option, "max", "to");
+        }
         print_member(option, "default", "default");
         printf("\n  %-16s %s\n", "", help != NULL ? help : "");
     }

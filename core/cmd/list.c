@@ -116,13 +116,50 @@ ps_row(const struct ctl *ctl, const json_t *container)
         "Networks", networks, "Labels", labels);
 }
 
+/* The --filter KEY=VALUE options as the API wants them: {"KEY": ["VALUE", …]}. Caller frees; NULL with err. */
+static char *
+filters_of(const struct ctl *ctl, struct ctr_error *err)
+{
+    CTR_AUTO(json) json_t *filters = json_object();
+    const char *text;
+    for (size_t i = 0; (text = ctl_value_at(ctl, "filter", i)) != NULL; i++) {
+        const char *equal = strchr(text, '=');
+        CTR_AUTO(free)
+        char *key = equal != NULL ? strndup(text, (size_t) (equal - text)) : NULL;
+        if (key == NULL || key[0] == '\0') {
+            ctr_fail(err, -EINVAL, "--filter: '%s' must be KEY=VALUE, such as status=exited",
+                     text);
+            return NULL;
+        }
+        json_t *values = json_object_get(filters, key);
+        if (values == NULL) {
+            values = json_array();
+            (void) json_object_set_new(filters, key, values);
+        }
+        if (json_array_append_new(values, json_string(equal + 1)) < 0) {
+            ctr_fail(err, -EINVAL, "--filter: '%s' is not UTF-8", text);
+            return NULL;
+        }
+    }
+    char *json = ctr_json_text(filters);
+    if (json == NULL) {
+        ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    return json;
+}
+
 static int
 ps_main(struct ctl *ctl)
 {
     struct ctr_error err = CTR_ERROR_INIT;
     CTR_AUTO(json) json_t *containers = NULL;
+    CTR_AUTO(free) char *filters = filters_of(ctl, &err);
+    if (filters == NULL) {
+        return ctl_error(ctl, &err);
+    }
     CTR_AUTO(free)
-    char *path = ctl_url(CTL_API "/containers/json?all=%d", ctl_flag(ctl, "all"));
+    char *path =
+        ctl_url(CTL_API "/containers/json?all=%d&filters=%s", ctl_flag(ctl, "all"), filters);
     if (ctl_call(ctl, "GET", path, NULL, &containers, &err) < 0) {
         return ctl_error(ctl, &err);
     }
@@ -141,6 +178,7 @@ ps_main(struct ctl *ctl)
 
 static const struct ctl_option ps_options[] = {
     {"all", 'a', NULL, "Those that do not run too"},
+    {"filter", 'f', "KEY=VALUE", "Only those with this name, id, label, status … (repeatable)"},
     {"format", 0, "FORMAT", "table, json, 'table TEMPLATE' or a template: '{{.Names}}'"},
     {"no-trunc", 0, NULL, "Whole IDs and commands"},
     {"quiet", 'q', NULL, "Only IDs"},

@@ -68,7 +68,7 @@ unknown_option(const struct ctl *ctl, const struct ctl_option *table, const char
 static bool
 is_choice(const char *choices, const char *value)
 {
-    size_t length = strlen(value);
+    size_t length = strchr(value, '|') == NULL ? strlen(value) : 0;
     for (const char *at = choices; at != NULL; at = strchr(at, '|')) {
         at += *at == '|';
         if (length > 0 && strncmp(at, value, length) == 0 &&

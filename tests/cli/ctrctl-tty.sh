@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# ctrctl run -it on a terminal: raw mode and back, the size and its changes, Ctrl-C as a byte, detach keys, progress bars.
+. "$(dirname "$0")/ctrctl-fake.bash"
+expect 0 system start
+cat >"$T/tty.py" <<'PY'
+import fcntl, os, pty, select, signal, struct, subprocess, sys, termios, time
+ctrctl, failures = sys.argv[1], []
+
+
+class Terminal:
+    def __init__(self, *words, **env):
+        self.parent, child = pty.openpty()
+        self.size(30, 100)
+        self.before = termios.tcgetattr(child)
+        self.child = child
+        self.proc = subprocess.Popen([ctrctl, *words], stdin=child, stdout=child, stderr=child, start_new_session=True, env=dict(os.environ, **env),
+                                     preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        self.text = b""
+
+    def size(self, rows, cols):
+        fcntl.ioctl(self.parent, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def read_until(self, what, seconds=20):
+        end = time.monotonic() + seconds
+        while what not in self.text and time.monotonic() < end:
+            if select.select([self.parent], [], [], 0.1)[0]:
+                try:
+                    self.text += os.read(self.parent, 65536)
+                except OSError:
+                    break
+        if what not in self.text:
+            failures.append("never saw %r in %r" % (what, self.text[-400:]))
+
+    def type(self, data):
+        os.write(self.parent, data)
+
+    def end(self, want, what):
+        try:
+            status = self.proc.wait(20)
+        except subprocess.TimeoutExpired:
+            self.proc.kill()
+            status = "none"
+        while select.select([self.parent], [], [], 0.05)[0]:
+            self.text += os.read(self.parent, 65536)
+        if status != want:
+            failures.append("%s: status %s instead of %s: %r" % (what, status, want, self.text[-300:]))
+        if termios.tcgetattr(self.child) != self.before:
+            failures.append("%s: the terminal's mode is not what it was" % what)
+
+
+def raw(t):
+    return not termios.tcgetattr(t.child)[3] & (termios.ICANON | termios.ECHO)
+
+
+img = "busybox:latest"
+t = Terminal("run", "--rm", "-it", img, "sh", "-c", "stty size; tty; read x; echo got-$x; stty size; exit 9")
+t.read_until(b"/dev/pts/")
+if b"30 100" not in t.text:
+    failures.append("the first size: %r" % t.text)
+if not raw(t):
+    failures.append("not in raw mode")
+t.size(40, 120)
+t.proc.send_signal(signal.SIGWINCH)
+time.sleep(0.3)
+t.type(b"word\r")
+t.read_until(b"40 120")
+t.read_until(b"got-word")
+t.end(9, "run -it")
+
+# Ctrl-C is typed into the container's terminal
+t = Terminal("run", "--rm", "-it", img, "python3", "-uc", "import time\ntry:\n print('ready')\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('interrupted')")
+t.read_until(b"ready")
+t.type(b"\x03")
+t.read_until(b"interrupted")
+t.end(0, "Ctrl-C")
+
+# ctrl-p alone goes through, ctrl-p ctrl-q detaches; attach comes back
+t = Terminal("run", "--name", "shell", "-it", img, "sh", "-c", "echo ready; while read x; do echo got-$x; done")
+t.read_until(b"ready")
+t.type(b"a\r")
+t.read_until(b"got-a")
+t.type(b"\x10\x11")
+t.read_until(b"detached from shell")
+t.end(0, "detach")
+t = Terminal("attach", "shell")
+time.sleep(0.3)
+t.type(b"b\r")
+t.read_until(b"got-b")
+t.type(b"\x04")
+t.end(0, "attach")
+
+# exec -it; its size
+t = Terminal("run", "-d", "--name", "bg", img, "sleep", "1000")
+t.end(0, "run -d")
+t = Terminal("exec", "-it", "bg", "sh", "-c", "stty size; read x; exit 6")
+t.read_until(b"30 100")
+t.type(b"\r")
+t.end(6, "exec -it")
+
+# Ended by a signal or the daemon's death, the terminal is put back all the same
+t = Terminal("exec", "-it", "bg", "sh", "-c", "echo ready; sleep 100")
+t.read_until(b"ready")
+t.proc.send_signal(signal.SIGTERM)
+t.end(143, "SIGTERM to exec -it")
+t = Terminal("run", "--name", "lost", "-it", img, "sh", "-c", "echo ready; sleep 100")
+t.read_until(b"ready")
+os.kill(int(open(os.environ["CTR_RUN"] + "/starts").read().split()[-1]), signal.SIGKILL)
+t.read_until(b"lost the daemon")
+t.end(125, "a dead daemon")
+
+# a container's terminal without ours: -t alone works in a pipe
+out = subprocess.run([ctrctl, "run", "--rm", "-t", img, "tty"], stdin=subprocess.DEVNULL, capture_output=True)
+if out.returncode or not out.stdout.startswith(b"/dev/pts/"):
+    failures.append("run -t without a terminal: %r" % out)
+
+# bars: a line for each layer, drawn over; nothing is left of them but their last state
+t = Terminal("pull", "bars:1", FAKE_PULL_STEP="0.1")
+t.read_until(b"Downloaded newer image")
+if b"[===" not in t.text or b"\x1b[2A" not in t.text or b"kB" not in t.text:
+    failures.append("bars: %r" % t.text[:600])
+t.end(0, "pull")
+print("\n".join(failures))
+sys.exit(bool(failures))
+PY
+python3 "$T/tty.py" "$T/bin/ctrctl" >"$T/out" 2>&1 || fail "$(cat "$T/out")"
+finish
