@@ -184,6 +184,20 @@ struct ctr_server {
     struct ctr_conn *conns;
     size_t n_conns;
 };
+/* One control connection. */
+struct ctr_conn {
+    struct ctr_conn *next;
+    struct ctr_sandbox *sandbox;
+    int fd;
+    struct ctr_watch *watch;
+    struct ctr_timer *timer;
+    struct ctr_buf in, out;
+    bool subscriber;
+    bool waiting; /* for the guest's answer */
+    bool lost;    /* closed by its peer while waiting */
+    struct ctr_process *process;
+};
+
 int ctr_server_start(struct ctr_sandbox *sandbox, const char *path, struct ctr_error *err);
 /* Adds an open connection that subscribes to events without asking. Takes the fd. */
 void ctr_server_adopt(struct ctr_sandbox *sandbox, int take_fd);
@@ -191,6 +205,8 @@ void ctr_server_finish(struct ctr_sandbox *sandbox);
 /* Sends an event to all subscribers. */
 void ctr_server_tell(struct ctr_sandbox *sandbox, const json_t *event);
 bool ctr_server_idle(const struct ctr_sandbox *sandbox); /* no subscriber has unsent bytes */
+/* Sends one line. False: the connection is gone. */
+bool ctr_conn_send(struct ctr_conn *conn, const json_t *json);
 struct ctr_sandbox *ctr_conn_sandbox(struct ctr_conn *conn);
 /* Answers and waits for the next request. Takes the reply (NULL: {"ok":{}}). The connection may be gone afterwards. */
 void ctr_conn_reply(struct ctr_conn *conn, json_t *take_reply);
@@ -202,6 +218,12 @@ void ctr_conn_become_client(struct ctr_conn *conn, struct ctr_client *client, js
 void ctr_conn_wait(struct ctr_conn *conn, struct ctr_process *process);
 /* The guest answered. False: the connection was lost meanwhile and is gone now. */
 bool ctr_conn_answered(struct ctr_conn *conn);
+
+/* --- control.c --- */
+
+void ctr_control_dispatch(struct ctr_conn *conn, const char *line, size_t length);
+/* Makes it a subscriber: first it is told what has happened before. */
+void ctr_control_subscribe(struct ctr_conn *conn);
 
 /* --- vm.c --- */
 
@@ -223,7 +245,7 @@ int ctr_vm_pause(struct ctr_sandbox *sandbox, bool pause, struct ctr_error *err)
 int ctr_vm_set_memory(struct ctr_sandbox *sandbox, int64_t bytes, struct ctr_error *err);
 void ctr_vm_finish(struct ctr_sandbox *sandbox);
 
-/* --- life.c: the sandbox's story --- */
+/* --- the story: main.c starts, life.c hears, end.c ends --- */
 
 enum ctr_phase {
     CTR_BOOTING, /* the machine starts; the boot message is out */
@@ -261,6 +283,17 @@ struct ctr_sandbox {
     struct ctr_timer *boot_timer, *stop_timer, *end_timer, *flush_timer;
 };
 
+/* Arms (or re-arms) one of the timers above; cb gets the sandbox. */
+void ctr_arm(struct ctr_sandbox *sandbox, struct ctr_timer **timer, uint64_t ms,
+             void (*cb)(void *arg));
+/* The first caller says how it ended. */
+void ctr_end_with(struct ctr_sandbox *sandbox, int code, const char *reason, const char *error);
+/* The start failed: subscribers get "failed" instead of "started". */
+void ctr_end_start(struct ctr_sandbox *sandbox, const char *code, int exit_code,
+                   const char *reason, const char *message);
+extern const struct ctr_guest_events ctr_life_events; /* arg: the sandbox */
+void ctr_life_on_boot_answer(void *arg, const json_t *ok, const json_t *error);
+void ctr_life_on_boot_timeout(void *arg);
 /* Sends a signal to a process of the guest, without an answer to anyone. */
 void ctr_sandbox_signal(struct ctr_sandbox *sandbox, const char *process, int signal);
 void ctr_sandbox_stop(struct ctr_sandbox *sandbox, int signal, int64_t timeout_s);

@@ -15,7 +15,8 @@
  *    "boot_timeout":SECONDS, "stop_signal":15, "stop_timeout":SECONDS}
  *
  * It writes into FOLDER: container.log (and .1), console.ring, state.json {"pid","start_time","started_at"} and, exactly once, exit.json {"code","reason","error",
- * "finished_at"}; reason: exited, killed, oom, panic, vmm-lost, boot-failed. All atomically and durably.
+ * "finished_at"}; reason: exited, killed, oom, panic, vmm-lost, boot-failed. All atomically and durably. state.json is there before the boot, with started_at 0.
+ * The records of an earlier run are removed at the start, once `socket` is ours. The code is 125 to 127 when nothing ran, 255 when the VM was lost, 137 when it was killed.
  *
  * It listens on `socket`. A connection sends one JSON line; descriptor 3 acts as one that has sent {"op":"events"}:
  *
@@ -29,9 +30,11 @@
  *   {"op":"signal","exec":""|EID,"signal":N} {"op":"resize","exec":""|EID,"rows":R,"cols":C} {"op":"stats"} -> {"ok":{…}}
  *   {"op":"stop","signal":N,"timeout":SECONDS}   -> {"ok":{}} at once; the exit event follows for certain: signal, after timeout SIGKILL, after 5 s more the VM is killed
  *   {"op":"kill"}                                -> {"ok":{}} the VM is ended at once
+ *   {"op":"pause"} {"op":"resume"} {"op":"memory","bytes":N}  -> {"ok":{}}, or ENOTSUP by the plugin's name
+ *   signal and resize of the container's process are kept while it boots. stats: {"pid","memory_host","memory_guest","cpu_ns"}. Of ended execs the last 256 are told.
  *   Errors: {"error":{"code":"ESRCH","message":"…"}}.
  *
- * Raw stream: client to process: bytes; a half-close (shutdown) ends stdin if it was asked for. Process to client: with a tty raw bytes,
+ * Raw stream: client to process: bytes; a half-close (shutdown) ends stdin if `stdin` was asked for and stdin_once is set (an exec: always). Process to client: with a tty raw bytes,
  * else Docker's frames: { stream 1|2, 0, 0, 0, length u32 big-endian } payload. The end of the stream: all output was sent and the process ended.
  * A slow client holds back the guest, nobody else.
  *
