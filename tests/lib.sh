@@ -64,6 +64,11 @@ use_profile() {
 }
 ctr() { "$BIN/ctrctl" --profile "$PROFILE" "$@"; }
 
+daemon_pid() { ctr system status | awk '/^Pid:/ {print $2}'; }
+# sandbox_pid CONTAINER
+sandbox_pid() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["pid"])' "$(dirname "$PROFILE")/data/containers/$(ctr inspect --format '{{.Id}}' "$1")/state.json"; }
+rss() { awk '/VmRSS/ {print $2}' "/proc/$1/status"; }
+
 # expect WHAT WANTED GOT
 expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
 # expect_match WHAT PATTERN TEXT

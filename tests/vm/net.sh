@@ -2,7 +2,7 @@
 # Two containers reach each other; a published port answers the host; the host's loopback stays closed; addresses stay.
 . "$(dirname "$0")/../lib.sh"
 need_vm
-need curl python3
+need curl python3 gcc umoci
 use_profile main qemu
 load_demo
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -28,7 +28,9 @@ for target in "$gateway" 127.0.0.1 169.254.169.254; do
 done
 # UDP publish
 uport=$(free_port)
-ctr run -d --name udp -p "127.0.0.1:$uport:5000/udp" demo sh -c 'nc -u -l -p 5000 -e cat' >/dev/null || fail "udp"
+mkdir -p "$T/udp/bin" && gcc -static -Os -o "$T/udp/bin/udp-echo" "$ROOT/tests/vm/udp-echo.c" || fail "udp-echo"
+layout_from_root "$T/udp" "$T/udplayout" latest "$(host_arch)"
+ctr load -i "$T/udplayout" >/dev/null && ctr run -d --name udp -p "127.0.0.1:$uport:5000/udp" latest /bin/udp-echo >/dev/null || fail "udp"
 ok=
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     ok=$(python3 - "$uport" <<'PY'

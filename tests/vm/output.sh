@@ -4,7 +4,6 @@
 need_vm
 use_profile main qemu
 load_demo
-rss() { awk '/VmRSS/ {print $2}' "/proc/$1/status" 2>/dev/null || echo 0; }
 peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status" 2>/dev/null || echo 0; }
 
 mkfifo "$T/go"
@@ -12,8 +11,8 @@ mkfifo "$T/go"
 reader=$!
 exec 9>"$T/go"
 wait_for 60 grep -q up "$T/up" || fail "it did not start"
-sandbox=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["pid"])' "$T"/main/data/containers/*/state.json)
-ctrd=$(ctr system status | grep -oE 'pid[ :=]+[0-9]+' | grep -oE '[0-9]+')
+sandbox=$(sandbox_pid big)
+ctrd=$(daemon_pid)
 before_s=$(rss "$sandbox") before_d=$(rss "$ctrd")
 echo go >&9
 exec 9>&-

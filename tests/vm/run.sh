@@ -13,7 +13,7 @@ expect "first run" $'Linux\n0\n/\nsh' "$out"
 ctr run --rm demo sh -c 'echo out; echo err >&2; exit 7' >"$T/o" 2>"$T/e"; expect "exit status" 7 $?
 expect stdout out "$(cat "$T/o")"
 expect_match stderr 'err$' "$(cat "$T/e")"
-ctr run --rm demo sh -c 'kill -9 $$' 2>/dev/null; expect "killed by a signal" 137 $?
+ctr run --rm demo sh -c 'sh -c "kill -9 \$\$"; exit $?' 2>/dev/null; expect "a child killed by a signal" 137 $?
 expect_status 127 ctr run --rm demo no-such-program
 expect_status 126 ctr run --rm demo /etc/motd
 expect_status 125 ctr run --rm --no-such-option demo true
