@@ -97,8 +97,9 @@ add_labels(const struct ctl *ctl, json_t *body, struct ctr_error *err)
     for (size_t i = 0; (value = ctl_value_at(ctl, "label", i)) != NULL; i++) {
         size_t length = strcspn(value, "=");
         CTR_AUTO(free) char *key = strndup(value, length);
-        json_t *text = json_string(value[length] == '=' ? value + length + 1 : "");
-        if (key == NULL || length == 0 || json_object_set_new(labels, key, text) < 0) {
+        const char *text = value[length] == '=' ? value + length + 1 : "";
+        if (key == NULL || length == 0 ||
+            json_object_set_new(labels, key, json_string(text)) < 0) {
             return ctr_fail(err, -EINVAL, "--label: '%s' must be NAME=VALUE in UTF-8", value);
         }
     }
@@ -159,8 +160,9 @@ add_tmpfs(const struct ctl *ctl, json_t *host, struct ctr_error *err)
     for (size_t i = 0; (value = ctl_value_at(ctl, "tmpfs", i)) != NULL; i++) {
         size_t length = strcspn(value, ":");
         CTR_AUTO(free) char *path = strndup(value, length);
-        json_t *options = json_string(value[length] == ':' ? value + length + 1 : "");
-        if (path == NULL || path[0] != '/' || json_object_set_new(mounts, path, options) < 0) {
+        const char *options = value[length] == ':' ? value + length + 1 : "";
+        if (path == NULL || path[0] != '/' ||
+            json_object_set_new(mounts, path, json_string(options)) < 0) {
             return ctr_fail(err, -EINVAL, "--tmpfs: '%s' must be /PATH or /PATH:OPTIONS",
                             value);
         }

@@ -12,7 +12,8 @@
 #include "core/conf/conf.h"
 
 #define CTL_VERSION CTR_VERSION
-#define CTL_API "/v1.43"
+#define CTL_API_VERSION "1.43"
+#define CTL_API "/v" CTL_API_VERSION
 
 /* What a word may be, for completion. */
 enum ctl_words {

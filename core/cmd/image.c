@@ -142,7 +142,8 @@ upload(struct ctl_http *http, int fd, const char *path, struct ctr_error *err)
         }
         int rc = ctl_http_chunk(http, bytes, (size_t) n, err);
         if (rc == -EPIPE || rc == -ECONNRESET) {
-            *err = (struct ctr_error) CTR_ERROR_INIT; /* it wants no more: its answer says why */
+            *err =
+                (struct ctr_error) CTR_ERROR_INIT; /* it wants no more: its answer says why */
             return 0;
         }
         if (rc < 0) {

@@ -143,12 +143,12 @@ version_main(struct ctl *ctl)
     if (format != NULL) {
         CTR_AUTO(json)
         json_t *both = json_pack("{s:{s:s,s:s},s:O}", "Client", "Version", CTL_VERSION,
-                                 "ApiVersion", CTL_API + 2, "Server", server);
+                                 "ApiVersion", CTL_API_VERSION, "Server", server);
         return both == NULL || ctl_show_document(both, format, &err) < 0 ? ctl_error(ctl, &err)
                                                                          : 0;
     }
     printf("Client:\n %-14s %s\n %-14s %s\n\nServer:\n", "Version:", CTL_VERSION,
-           "API version:", CTL_API + 2);
+           "API version:", CTL_API_VERSION);
     if (!json_is_object(server)) {
         printf(" The daemon does not run\n");
         return 0;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # ctrctl run -it on a terminal: raw mode and back, the size and its changes, Ctrl-C as a byte, detach keys, progress bars.
 . "$(dirname "$0")/ctrctl-fake.bash"
+export FAKE_PULL_STEP=0.1
 expect 0 system start
-cat >"$T/tty.py" <<'PY'
+cat >"$T/terminals.py" <<'PY'
 import fcntl, os, pty, select, signal, struct, subprocess, sys, termios, time
 ctrctl, failures = sys.argv[1], []
 
@@ -114,7 +115,7 @@ if out.returncode or not out.stdout.startswith(b"/dev/pts/"):
     failures.append("run -t without a terminal: %r" % out)
 
 # bars: a line for each layer, drawn over; nothing is left of them but their last state
-t = Terminal("pull", "bars:1", FAKE_PULL_STEP="0.1")
+t = Terminal("pull", "bars:1")
 t.read_until(b"Downloaded newer image")
 if b"[===" not in t.text or b"\x1b[2A" not in t.text or b"kB" not in t.text:
     failures.append("bars: %r" % t.text[:600])
@@ -122,5 +123,5 @@ t.end(0, "pull")
 print("\n".join(failures))
 sys.exit(bool(failures))
 PY
-python3 "$T/tty.py" "$T/bin/ctrctl" >"$T/out" 2>&1 || fail "$(cat "$T/out")"
+python3 "$T/terminals.py" "$T/bin/ctrctl" >"$T/out" 2>&1 || fail "$(cat "$T/out")"
 finish
