@@ -180,15 +180,15 @@ restore_containers(struct ctr_engine *engine, struct ctr_error *err)
     }
     struct restore restore = {.engine = engine};
     int rc = ctr_record_each(engine->store, "container", restore_one, &restore, err);
-    CTR_AUTO(free) void *list = restore.unfinished;
+    CTR_AUTO(free) struct ctr_container **unfinished = restore.unfinished;
     if (rc < 0) {
         return rc;
     }
     sweep_folders(engine, root);
     for (size_t i = 0; i < restore.n_unfinished; i++) {
         struct ctr_error left = CTR_ERROR_INIT;
-        if (ctr_container_finish_remove(restore.unfinished[i], &left) < 0) {
-            ctr_log(CTR_LEVEL_WARN, "container=%.12s error=\"%s\"", restore.unfinished[i]->id,
+        if (ctr_container_finish_remove(unfinished[i], &left) < 0) {
+            ctr_log(CTR_LEVEL_WARN, "container=%.12s error=\"%s\"", unfinished[i]->id,
                     left.msg);
         }
     }
