@@ -180,38 +180,36 @@ ctr_ingest_restart(struct ctr_ingest *ingest, struct ctr_error *err)
     return 0;
 }
 
-/* Size and digest agree; fills ingest->digest where it was unknown. */
+/* Size and digest agree; the bytes' digest in ret[72]. */
 static int
-ingest_check(struct ctr_ingest *ingest, struct ctr_error *err)
+ingest_check(struct ctr_ingest *ingest, char *ret, struct ctr_error *err)
 {
-    char digest[72];
-    ctr_sha256_finish(ingest->sha, digest);
+    ctr_sha256_finish(ingest->sha, ret);
     if (ingest->size >= 0 && ingest->offset != (uint64_t) ingest->size) {
         return ctr_fail(err, -EBADMSG, "blob %s has %llu bytes instead of %lld", ingest->digest,
                         (unsigned long long) ingest->offset, (long long) ingest->size);
     }
-    if (ingest->digest[0] != '\0' && strcmp(digest, ingest->digest) != 0) {
+    if (ingest->digest[0] != '\0' && strcmp(ret, ingest->digest) != 0) {
         return ctr_fail(err, -EBADMSG, "blob %s: the bytes received hash to %s", ingest->digest,
-                        digest);
+                        ret);
     }
-    memcpy(ingest->digest, digest, sizeof digest);
     return 0;
 }
 
 static int
-ingest_make_durable(struct ctr_ingest *ingest, struct ctr_error *err)
+ingest_make_durable(struct ctr_ingest *ingest, const char *digest, struct ctr_error *err)
 {
     const struct ctr_store *store = ingest->store;
     if (ctr_sync_fd(ingest->fd) < 0) {
-        return ctr_fail(err, -errno, "sync blob %s: %s", ingest->digest, strerror(errno));
+        return ctr_fail(err, -errno, "sync blob %s: %s", digest, strerror(errno));
     }
-    if (renameat(store->incoming, ingest->file, store->blobs, ingest->digest + 7) < 0) {
-        return ctr_fail(err, -errno, "move blob %s into %s/blobs: %s", ingest->digest,
-                        store->images, strerror(errno));
+    if (renameat(store->incoming, ingest->file, store->blobs, digest + 7) < 0) {
+        return ctr_fail(err, -errno, "move blob %s into %s/blobs: %s", digest, store->images,
+                        strerror(errno));
     }
     if (ctr_sync_fd(store->blobs) < 0) {
         int code = -errno;
-        (void) unlinkat(store->blobs, ingest->digest + 7, 0);
+        (void) unlinkat(store->blobs, digest + 7, 0);
         return ctr_fail(err, code, "sync %s/blobs/sha256: %s", store->images, strerror(-code));
     }
     return 0;
@@ -220,16 +218,17 @@ ingest_make_durable(struct ctr_ingest *ingest, struct ctr_error *err)
 int
 ctr_ingest_commit(struct ctr_ingest *take_ingest, char *ret_digest, struct ctr_error *err)
 {
-    int rc = ingest_check(take_ingest, err);
+    char digest[72];
+    int rc = ingest_check(take_ingest, digest, err);
     if (rc == 0) {
-        rc = ingest_make_durable(take_ingest, err);
+        rc = ingest_make_durable(take_ingest, digest, err);
     }
     if (rc < 0) {
         ctr_ingest_abort(take_ingest, false);
         return rc;
     }
     if (ret_digest != NULL) {
-        memcpy(ret_digest, take_ingest->digest, sizeof take_ingest->digest);
+        memcpy(ret_digest, digest, sizeof digest);
     }
     ingest_unlink_list(take_ingest);
     ingest_free(take_ingest);

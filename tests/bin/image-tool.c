@@ -2,7 +2,7 @@
  * image-tool: the image room on a command line, for tests. Prints what it does; exit status 0, or 1 with the error on stderr.
  *
  *     image-tool PROFILE pull REF [PLATFORM] | load FILE|DIR | unpack REF [STORAGE] | resolve REF [PLATFORM] | images
- *                        | tag FROM TO | rmi REF [force] | clone REF KEY
+ *                        | tag FROM TO | rmi REF [force] | clone REF KEY | pulls REF N (at once) | churn REF N (pull, unpack, rmi at once)
  *     several commands in one process are separated by "--"
  */
 #include "core/image/image-priv.h"
@@ -156,6 +156,69 @@ tool_remove(struct tool *tool, const char *reference, bool force, struct ctr_err
                                      on_removed, NULL, err);
 }
 
+/* --- at once --- */
+
+struct together {
+    struct tool *tool;
+    const char *reference;
+    bool churn;
+    pthread_t thread;
+    int rc;
+    struct ctr_error err;
+};
+
+/* In a churn a name may be gone at any time: that is the one error that is right. */
+static void *
+together_run(void *arg)
+{
+    struct together *one = arg;
+    struct tool *tool = one->tool;
+    for (int i = 0; i < (one->churn ? 5 : 1) && one->rc == 0; i++) {
+        one->rc = ctr_image_pull(tool->images, one->reference, NULL, NULL, NULL, &one->err);
+        struct ctr_image image;
+        if (one->rc < 0 || !one->churn) {
+            continue;
+        }
+        int rc = ctr_image_resolve(tool->images, one->reference, NULL, &image, &one->err);
+        if (rc == 0) {
+            rc = ctr_image_unpack(tool->images, &image, tool->storage, NULL, &one->err);
+            ctr_image_finish(&image);
+        }
+        if (rc == 0 || rc == -ENOENT) {
+            rc = ctr_image_remove(tool->images, one->reference, true, &tool->storage, 1, NULL,
+                                  NULL, NULL, &one->err);
+        }
+        one->rc = rc == -ENOENT ? 0 : rc;
+    }
+    return NULL;
+}
+
+static int
+tool_together(struct tool *tool, const char *reference, const char *count, bool churn,
+              struct ctr_error *err)
+{
+    struct together all[32];
+    int64_t n = 0;
+    int rc = tool_storage(tool, NULL, err);
+    if (rc < 0 || ctr_parse_int(count != NULL ? count : "", 1, 32, &n) < 0) {
+        return rc < 0 ? rc : ctr_fail(err, -EINVAL, "how many?");
+    }
+    for (int64_t i = 0; i < n; i++) {
+        all[i] = (struct together){
+            .tool = tool, .reference = reference, .churn = churn, .err = CTR_ERROR_INIT};
+        if (pthread_create(&all[i].thread, NULL, together_run, &all[i]) != 0) {
+            abort();
+        }
+    }
+    for (int64_t i = 0; i < n; i++) {
+        (void) pthread_join(all[i].thread, NULL);
+        if (all[i].rc < 0) {
+            rc = ctr_fail(err, all[i].rc, "%s", all[i].err.msg);
+        }
+    }
+    return rc;
+}
+
 static int
 tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
 {
@@ -174,6 +237,9 @@ tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
             (void) printf("Digest: %s\n", digest);
         }
         return rc;
+    }
+    if (strcmp(verb, "pulls") == 0 || strcmp(verb, "churn") == 0) {
+        return tool_together(tool, one, two, verb[0] == 'c', err);
     }
     if (strcmp(verb, "load") == 0) {
         return tool_load(tool, one, err);

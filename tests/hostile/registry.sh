@@ -173,6 +173,31 @@ fresh
 python3 -B "$ROOT/tests/hostile/mkimg" multi-arch "$T/layout-good"
 tool load "$T/layout-good" -- resolve layout-good linux/arm64 -- resolve layout-good -- unpack layout-good || complain "load multi-arch: must work"
 
+# --- at once: one download for eight pulls; pulls, unpacks and removals at the same time leave nothing half ---
+fresh
+tool pulls "$REG/m" 8 -- unpack "$REG/m" || complain "8 pulls at once: must work"
+after "8 pulls"
+[ "$(requests blobs/)" = 4 ] || complain "8 pulls at once: $(requests blobs/) blob requests instead of 4"
+fresh
+tool churn "$REG/m" 6 || complain "churn: must work"
+after churn
+tool pull "$REG/m" -- unpack "$REG/m" -- rmi "$REG/m" || complain "after churn: must work"
+ls "$T"/p/data/images/blobs/sha256 "$T"/p/data/storage/default | grep -qE 'chain|key|^[0-9a-f]{64}' && complain "churn: something is left"
+
+# --- a kill at any time leaves whole blobs, and the next pull succeeds ---
+fresh
+for delay in 0.02 0.04 0.06 0.08 0.1 0.15; do
+    "$TOOL" "$T/p/p.ini" pull "$REG/m" >/dev/null 2>&1 &
+    pid=$!
+    sleep $delay
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    tool images || complain "kill after $delay: the store does not open"
+    after "kill after $delay"
+    rm -f "$T"/p/data/state.db*
+done
+tool pull "$REG/m" -- unpack "$REG/m" || complain "a pull after kills must work"
+
 # --- an interrupt ends a pull within a second, and the next one goes on ---
 fresh
 TOOL_HURRY='' "$TOOL" "$T/p/p.ini" pull "$REG/drip" >"$T/out" 2>&1 &
