@@ -74,3 +74,8 @@ $(BUILD)/tests/bin/ctr-init-fake: $(INIT_FAKE_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg,jansson)
 test-programs: $(BUILD)/tests/bin/ctr-init-fake
+
+# fuzz-boot runs what ctr-init parses.
+FUZZ_BOOT_OBJECTS := $(patsubst %,$(BUILD)/obj/guest/init/%.o,control mux loop buf fault spec users mountopt)
+$(BUILD)/tests/fuzz/fuzz-boot: $(FUZZ_BOOT_OBJECTS)
+FUZZ_LIBS_fuzz-boot := $(FUZZ_BOOT_OBJECTS)

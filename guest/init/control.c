@@ -110,8 +110,11 @@ static int
 op_exec(json_int_t id, const json_t *request, struct fault *fault)
 {
     const char *process = json_string_value(json_object_get(request, "process_id"));
-    if (!booted || process == NULL || strcmp(process, "init") == 0) {
-        return fault_set(fault, "EINVAL", "exec needs a process_id of its own, after boot");
+    if (process == NULL || strcmp(process, "init") == 0) {
+        return fault_set(fault, "EINVAL", "exec needs a process_id of its own");
+    }
+    if (!process_runs("init")) {
+        return fault_set(fault, "ESRCH", "the container's first process does not run");
     }
     return process_start(process, json_object_get(request, "process"), id, fault);
 }
@@ -259,4 +262,13 @@ control_open(struct stream *stream)
     stream->writable = send_pending;
     send_message(json_pack("{s:s, s:i, s:s}", "event", "hello", "protocol",
                            CTR_PROTOCOL_VERSION, "version", CTR_VERSION));
+}
+
+void
+control_finish(void)
+{
+    control = NULL;
+    booted = false;
+    buf_free(&message);
+    buf_free(&pending);
 }

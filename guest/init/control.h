@@ -8,6 +8,8 @@
 
 /* The host has opened stream 1: says hello. */
 void control_open(struct stream *stream);
+/* Forgets stream and messages; for tests. */
+void control_finish(void);
 /* The answer to boot and exec: {"pid":N}, or the fault. */
 void control_answer_pid(json_int_t request, int pid, const struct fault *fault);
 /* {"event":"exit",…} */

@@ -196,6 +196,18 @@ forget(struct stream *stream)
 }
 
 void
+mux_finish(void)
+{
+    while (mux.streams != NULL) {
+        forget(mux.streams);
+    }
+    watch_close(&mux.watch);
+    buf_free(&mux.out);
+    memset(&mux, 0, sizeof mux);
+    mux.watch.fd = -1;
+}
+
+void
 mux_release(struct stream *stream)
 {
     stream->owner = NULL;

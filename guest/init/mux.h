@@ -30,6 +30,8 @@ struct stream {
 /* Takes the fd. `opened` is told of each new stream; `closed` when the channel is over. */
 int mux_init(int take_fd, void (*opened)(struct stream *stream),
              void (*closed)(const char *reason));
+/* Frees all streams and closes the channel; for tests, ctr-init ends with its machine. */
+void mux_finish(void);
 struct stream *mux_find(uint32_t id);
 /* Nobody owns it any more: finished (or reset, if the host is not done) and freed when possible. */
 void mux_release(struct stream *stream);

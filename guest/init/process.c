@@ -412,6 +412,13 @@ process_reap(void)
     }
 }
 
+bool
+process_runs(const char *id)
+{
+    const struct process *process = find(id);
+    return process != NULL && process->started && !process->exited;
+}
+
 int
 process_signal(const char *id, int number, struct fault *fault)
 {

@@ -13,6 +13,8 @@
 /* Parses and starts; the reply to `request` follows when it runs or could not. -1 with fault: nothing was started. */
 int process_start(const char *id, const json_t *description, json_int_t request,
                   struct fault *fault);
+/* Whether it has executed its program and not ended. */
+bool process_runs(const char *id);
 int process_signal(const char *id, int number, struct fault *fault);
 int process_resize(const char *id, unsigned rows, unsigned cols, struct fault *fault);
 /* Kills all; true if anything was left to kill. */

@@ -160,9 +160,9 @@ main(int argc, char **argv)
         (void) fprintf(stderr, "seccomp-gen: cannot read the program back\n");
         return 1;
     }
-    (void) printf(
-        "/* made by seccomp-gen %s */\n#include <linux/filter.h>\nstatic const struct sock_filter seccomp_filter[] = {\n",
-        argv[1]);
+    (void) printf("/* made by seccomp-gen %s */\n#include <linux/filter.h>\nstatic const "
+                  "struct sock_filter seccomp_filter[] = {\n",
+                  argv[1]);
     print_prefix(token);
     print(bpf, n);
     (void) printf("};\n");

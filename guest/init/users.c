@@ -85,9 +85,8 @@ is_number(const char *text)
 
 /* Finds the user by name, or by number; `name` takes the name in the file. */
 static bool
-find_user(const char *who, struct user *user, char *name, size_t name_size)
+find_user(char *passwd, const char *who, struct user *user, char *name, size_t name_size)
 {
-    char *passwd = slurp("/etc/passwd");
     char *rest = passwd, *fields[7];
     unsigned number = 0, uid, gid;
     bool by_number = is_number(who) && parse_id(who, &number);
@@ -106,7 +105,6 @@ find_user(const char *who, struct user *user, char *name, size_t name_size)
         (void) snprintf(user->home, sizeof user->home, "%s", fields[5]);
         (void) snprintf(name, name_size, "%s", fields[0]);
     }
-    free(passwd);
     return found;
 }
 
@@ -124,9 +122,8 @@ is_member(char *members, const char *name)
 
 /* With `group` looks that one up; else collects the groups that `name` is a member of. */
 static bool
-find_groups(const char *group, const char *name, struct user *user)
+find_groups(char *file, const char *group, const char *name, struct user *user)
 {
-    char *file = slurp("/etc/group");
     char *rest = file, *fields[4];
     unsigned gid;
     bool found = false;
@@ -143,12 +140,12 @@ find_groups(const char *group, const char *name, struct user *user)
             user->groups[user->n_groups++] = gid;
         }
     }
-    free(file);
     return found;
 }
 
 int
-user_resolve(const char *text, struct user *ret, struct fault *fault)
+user_resolve_in(char *passwd, char *groups, const char *text, struct user *ret,
+                struct fault *fault)
 {
     char who[256], name[256] = "";
     if ((size_t) snprintf(who, sizeof who, "%s", text) >= sizeof who) {
@@ -163,7 +160,7 @@ user_resolve(const char *text, struct user *ret, struct fault *fault)
     (void) snprintf(ret->home, sizeof ret->home, "/");
     const char *wanted = *who == '\0' ? "0" : who;
     unsigned id = 0;
-    if (!find_user(wanted, ret, name, sizeof name)) {
+    if (!find_user(passwd, wanted, ret, name, sizeof name)) {
         if (!is_number(wanted)) {
             return fault_set(fault, "EINVAL",
                              "unable to find user %s: no matching entries in passwd file", who);
@@ -175,10 +172,10 @@ user_resolve(const char *text, struct user *ret, struct fault *fault)
         ret->gid = 0;
     }
     if (group == NULL) {
-        (void) find_groups(NULL, name, ret);
+        (void) find_groups(groups, NULL, name, ret);
         return 0;
     }
-    if (find_groups(group, name, ret)) {
+    if (find_groups(groups, group, name, ret)) {
         return 0;
     }
     if (!is_number(group)) {
@@ -190,4 +187,15 @@ user_resolve(const char *text, struct user *ret, struct fault *fault)
     }
     ret->gid = id;
     return 0;
+}
+
+int
+user_resolve(const char *text, struct user *ret, struct fault *fault)
+{
+    char *passwd = slurp("/etc/passwd");
+    char *groups = slurp("/etc/group");
+    int result = user_resolve_in(passwd, groups, text, ret, fault);
+    free(passwd);
+    free(groups);
+    return result;
 }

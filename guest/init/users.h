@@ -16,6 +16,9 @@ struct user {
     gid_t groups[USER_GROUPS_MAX];
 };
 
+/* The same from the files' texts, which are cut up; NULL: no such file. */
+int user_resolve_in(char *passwd, char *groups, const char *text, struct user *ret,
+                    struct fault *fault);
 int user_resolve(const char *text, struct user *ret, struct fault *fault);
 
 #endif

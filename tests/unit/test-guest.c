@@ -332,6 +332,7 @@ slow_reader_holds_one_stream(void **state)
     struct sink slow = {.lazy = true}, fast = {0};
     uint32_t s = open_sink(box, &slow), f = open_sink(box, &fast);
     ask(box, "boot", "", process("sleep 1000", 0, 0, 0, false));
+    wait_replies(box, 1);
     ask(box, "exec", "slow", process("head -c 3000000 /dev/zero", 0, s, 0, false));
     ask(box, "exec", "fast", process("head -c 3000000 /dev/zero", 0, f, 0, false));
     wait_exits(box, 1);
@@ -358,6 +359,7 @@ many_processes_at_once(void **state)
     memset(outs, 0, sizeof outs);
     memset(ins, 0, sizeof ins);
     ask(box, "boot", "", process("sleep 1000", 0, 0, 0, false));
+    wait_replies(box, 1);
     for (int n = 0; n < MANY; n++) {
         char id[16], command[64];
         ins[n] = (struct source){.pattern = pattern, .pattern_length = 16, .total = 20000u};
