@@ -146,13 +146,16 @@ add_kernel(struct command *command, const struct qemu *qemu, const struct plan *
 
 /* --- machine --- */
 
+/* A guest's memory goes into no core dump, and is not merged with that of others (a side channel). */
+#define NO_SHARING ",dump-guest-core=off,mem-merge=off"
+
 static void
 add_machine(struct command *command, const struct plan *plan)
 {
     static const char *const types[] = {
-        [MACHINE_MICROVM] = "microvm,acpi=on,rtc=on,isa-serial=on",
-        [MACHINE_Q35] = "q35,vmport=off,sata=off,smbus=off,usb=off,graphics=off",
-        [MACHINE_VIRT] = "virt,gic-version=3,usb=off,graphics=off",
+        [MACHINE_MICROVM] = "microvm,acpi=on,rtc=on,isa-serial=on" NO_SHARING,
+        [MACHINE_Q35] = "q35,vmport=off,sata=off,smbus=off,usb=off,graphics=off" NO_SHARING,
+        [MACHINE_VIRT] = "virt,gic-version=3,usb=off,graphics=off" NO_SHARING,
     };
     static const char *const qboot[] = {"/usr/share/qemu/qboot.rom",
                                         "/usr/share/qboot/bios.bin",
@@ -161,7 +164,7 @@ add_machine(struct command *command, const struct plan *plan)
     /* Under KVM the interrupt controller of the host decides. */
     add(command, "%s",
         plan->machine == MACHINE_VIRT && plan->accel != ACCEL_TCG
-            ? "virt,gic-version=max,usb=off,graphics=off"
+            ? "virt,gic-version=max,usb=off,graphics=off" NO_SHARING
             : types[plan->machine]);
     for (size_t i = 0; plan->machine == MACHINE_MICROVM && i < sizeof qboot / sizeof qboot[0];
          i++) {

@@ -80,7 +80,7 @@ qemu_info(void *self, const char *arch, struct ctr_vmm_info *ret, struct ctr_err
         .caps = CTR_VMM_PAUSE | CTR_VMM_SET_MEMORY | CTR_VMM_DISCARD | CTR_VMM_FREE_PAGES |
                 (plan.accel != ACCEL_TCG ? (uint32_t) CTR_VMM_HARDWARE : 0u),
         .port_kinds = CTR_PORT_DGRAM,
-        .max_cpus = plan.machine == MACHINE_VIRT && plan.accel == ACCEL_TCG ? 8 : 64,
+        .max_cpus = 64,
         .max_disks = 16,
     };
     (void) snprintf(info.accel, sizeof info.accel, "%s", qemu_accel_name(plan.accel));
