@@ -16,6 +16,7 @@
 #endif
 
 #define READ_BYTES (128 * 1024)
+#define TAR_BLOCK 512
 #define HEADER_BYTES_MAX (1280 * 1024) /* of one entry: all headers before its content */
 #define FILE_BYTES_MAX (1ULL << 62)
 #define LINUX_MAJOR_MAX 0xfff
@@ -30,6 +31,7 @@ struct walk {
     uint64_t max_bytes, max_entries;
     uint64_t bytes, entries;
     uint64_t header_bytes; /* read since the header's begin */
+    uint64_t total;        /* read in all */
     bool in_header;
     int read_error; /* of read(2), negative */
     struct layer_xattrs xattrs;
@@ -52,6 +54,18 @@ read_some(struct walk *w)
     return n;
 }
 
+/* Some writers (umoci's insert) end the stream right behind the last file's content, without padding or end mark; Go's reader
+ * takes that. All content has been delivered when the next header is looked for, so zeros up to the block's end lose nothing. */
+static la_ssize_t
+pad(struct walk *w, const void **ret)
+{
+    static const char zeros[TAR_BLOCK];
+    size_t n = TAR_BLOCK - w->total % TAR_BLOCK;
+    w->total += n;
+    *ret = zeros;
+    return (la_ssize_t) n;
+}
+
 static la_ssize_t
 on_read(struct archive *archive, void *arg, const void **ret)
 {
@@ -62,6 +76,10 @@ on_read(struct archive *archive, void *arg, const void **ret)
         return -1;
     }
     w->header_bytes += (uint64_t) n;
+    w->total += (uint64_t) n;
+    if (n == 0 && w->in_header && w->total % TAR_BLOCK != 0) {
+        return pad(w, ret);
+    }
     if (w->in_header && w->header_bytes > HEADER_BYTES_MAX) {
         archive_set_error(archive, E2BIG, "header of more than %d KiB",
                           HEADER_BYTES_MAX / 1024);

@@ -11,6 +11,8 @@ mkdir -p "$cache"
 if [ ! -f "$cache/minbase-arm64/index.json" ]; then
     # The first stage unpacks; its packages' scripts would need an arm64 host.
     debootstrap --foreign --arch=arm64 --variant=minbase bookworm "$T/minbase" >"$T/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 3 "$T/debootstrap.log")"
+    # Its /proc is a link to the host's until the second stage; a container wants a folder there.
+    [ -L "$T/minbase/proc" ] && rm "$T/minbase/proc" && mkdir "$T/minbase/proc"
     layout_from_root "$T/minbase" "$T/layout" latest arm64
     mv "$T/layout" "$cache/minbase-arm64"
 fi

@@ -12,7 +12,7 @@ works() { clean; expect "the next run works" ok "$(ctr run --rm demo echo ok 2>/
 works
 
 expect_status 125 ctr run --rm --pull never no-such-image true; one_line_error 'no-such-image'; works
-expect_status 125 ctr run --rm 127.0.0.1:1/x:y true; one_line_error '127.0.0.1:1'; works
+expect_status 1 ctr pull -q 127.0.0.1:1/x:y; one_line_error '127.0.0.1:1'; works
 expect_status 125 ctr run --rm --kernel /nonexistent/kernel demo true; one_line_error '/nonexistent/kernel'; works
 expect_status 125 ctr run --rm --platform linux/s390x demo true; one_line_error 's390x'; works
 # a kernel that panics: no initramfs content that it could run

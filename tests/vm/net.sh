@@ -30,7 +30,7 @@ done
 uport=$(free_port)
 mkdir -p "$T/udp/bin" && gcc -static -Os -o "$T/udp/bin/udp-echo" "$ROOT/tests/vm/udp-echo.c" || fail "udp-echo"
 layout_from_root "$T/udp" "$T/udplayout" latest "$(host_arch)"
-ctr load -i "$T/udplayout" >/dev/null && ctr run -d --name udp -p "127.0.0.1:$uport:5000/udp" latest /bin/udp-echo >/dev/null || fail "udp"
+ctr load -i "$T/udplayout" >/dev/null && ctr run -d --name udp -p "127.0.0.1:$uport:5000/udp" udplayout /bin/udp-echo >/dev/null || fail "udp"
 ok=
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     ok=$(python3 - "$uport" <<'PY'
