@@ -1,8 +1,8 @@
 /*
  * Parsing and judging frames. See ether.h.
  *
- * A frame goes out only if the whole of what libslirp will look at was looked at here: no IP options, no TCP fragments, no
- * header that is cut short. Towards the network's own addresses only DNS, ping and answers on open TCP connections pass.
+ * A frame goes out only if the whole of what libslirp will look at was looked at here: no IP options, no fragments (a
+ * fuzzer made libslirp 4.7's reassembly write where it should not), no header that is cut short. Towards the network's own addresses only DNS, ping and answers on open TCP connections pass.
  */
 #include "ether.h"
 #include <string.h>
@@ -57,7 +57,7 @@ parse_ipv4(struct sw_frame *f)
     f->payload = ip + header;
     f->payload_length = total - header;
     f->options = header > SW_IPV4;
-    f->fragment = (fragment & 0x3fff) != 0;
+    f->fragment = (fragment & 0xbfff) != 0; /* all but "don't fragment" */
     f->proto = ip[9];
     f->source = sw_get32(ip + 12);
     f->target = sw_get32(ip + 16);
@@ -144,9 +144,6 @@ static enum sw_verdict
 judge_own(const struct sw_frame *f, const struct sw_rules *rules)
 {
     bool dns = f->target == rules->dns && f->target_port == 53;
-    if (f->fragment) {
-        return SW_DROP;
-    }
     if (f->proto == SW_ICMP) {
         return f->icmp_type == 8 ? SW_PASS : SW_DROP;
     }
@@ -160,7 +157,7 @@ sw_judge(const struct sw_frame *f, const struct sw_rules *rules)
         return is_own(rules, f->arp_target) ? SW_PASS : SW_DROP;
     }
     bool known = f->proto == SW_TCP || f->proto == SW_UDP || f->proto == SW_ICMP;
-    if (f->options || !known || (f->proto == SW_TCP && f->fragment)) {
+    if (f->options || f->fragment || !known) {
         return SW_DROP;
     }
     /* libslirp opens a connection for a bare SYN alone; anything else belongs to one that is open, or is answered by a reset. */

@@ -16,7 +16,6 @@
 #define SW_QUEUE 512        /* frames that wait for one VM */
 #define SW_BATCH 64         /* frames taken from one VM before others have their turn */
 #define SW_BUFFER (1 << 20) /* bytes asked for each socket buffer */
-#define SW_FRAGMENTS 64     /* IP fragments a second that a VM may send out */
 #define SW_CLIENTS 256      /* remembered clients of one published UDP port */
 #define SW_PUBLISHED 4096   /* published ports of a network */
 #define SW_MAX_MTU 9000
@@ -37,9 +36,7 @@ struct sw_port {
         size_t length;
     } queue[SW_QUEUE]; /* a ring */
     size_t first, queued;
-    uint32_t flows;     /* connections through libslirp */
-    uint32_t fragments; /* sent out within fragment_second */
-    uint64_t fragment_second;
+    uint32_t flows; /* connections through libslirp */
     struct ctr_net_stats stats;
 };
 

@@ -80,17 +80,6 @@ is_uplink_mac(const struct sw *sw, const uint8_t mac[6])
            (address == r->gateway || address == r->dns || address == r->uplink);
 }
 
-static bool
-fragment_allowed(struct sw_port *port)
-{
-    uint64_t second = sw_now_ms() / 1000;
-    if (port->fragment_second != second) {
-        port->fragment_second = second;
-        port->fragments = 0;
-    }
-    return port->fragments++ < SW_FRAGMENTS;
-}
-
 static void
 refuse(struct sw_port *port, const struct sw_frame *frame)
 {
@@ -119,7 +108,7 @@ to_uplink(struct sw_port *port, const struct sw_frame *frame)
     enum sw_verdict verdict = sw_judge(frame, &sw->rules);
     if (verdict == SW_REFUSE) {
         refuse(port, frame);
-    } else if (verdict == SW_DROP || (frame->fragment && !fragment_allowed(port))) {
+    } else if (verdict == SW_DROP) {
         port->stats.dropped++;
     } else {
         sw_uplink_input(sw->uplink, port, frame);

@@ -39,10 +39,9 @@ check_pass(const struct sw_frame *f, const struct sw_rules *rules)
         must(f->arp_target == rules->gateway || f->arp_target == rules->uplink);
         return;
     }
-    must(!f->options);
+    must(!f->options && !f->fragment);
     must(f->proto == SW_TCP || f->proto == SW_UDP || f->proto == SW_ICMP);
     if (f->proto == SW_TCP) {
-        must(!f->fragment);
         if ((f->tcp_flags & SW_TCP_SYN) == 0 || (f->tcp_flags & SW_TCP_ACK) != 0) {
             return;
         }

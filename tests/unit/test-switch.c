@@ -534,10 +534,17 @@ odd_packets_do_not_leave(void **state)
     sw_put16(f.bytes + 20, 0x0001); /* a later one */
     assert_true(sw_parse(f.bytes, f.length, &f.parsed));
     assert_int_equal(sw_judge(&f.parsed, &rules), SW_DROP);
+    sw_put16(f.bytes + 20, 0x8000); /* the reserved bit sends libslirp the same way */
+    assert_true(sw_parse(f.bytes, f.length, &f.parsed));
+    assert_int_equal(sw_judge(&f.parsed, &rules), SW_DROP);
     sw_put16(f.bytes + 20, 0x4000); /* "don't fragment" is not one */
     assert_true(sw_parse(f.bytes, f.length, &f.parsed));
     assert_int_equal(sw_judge(&f.parsed, &rules), SW_PASS);
     f.bytes[14] = 0x46; /* options */
+    assert_true(sw_parse(f.bytes, f.length, &f.parsed));
+    assert_int_equal(sw_judge(&f.parsed, &rules), SW_DROP);
+    f = udp(GATEWAY, A, 1, 0x08080808, 53, "part of a datagram");
+    sw_put16(f.bytes + 20, 0x2000);
     assert_true(sw_parse(f.bytes, f.length, &f.parsed));
     assert_int_equal(sw_judge(&f.parsed, &rules), SW_DROP);
     f = ping(GATEWAY, A, 0x08080808);
