@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define GUARD_MS 120000 /* a hang fails the test */
+#define GUARD_MS 60000 /* a hang fails the test */
 
 struct box {
     struct ctr_loop *loop;
@@ -413,6 +413,7 @@ input_that_nobody_reads_is_reset(void **state)
         .pattern = pattern, .pattern_length = sizeof pattern, .total = 50000000};
     uint32_t i = open_source(box, &in);
     ask(box, "boot", "", process("exec <&-; sleep 1000", 0, 0, 0, false));
+    wait_replies(box, 1);
     ask(box, "exec", "deaf", process("head -c 10 >/dev/null", i, 0, 0, false));
     source_writable(&in);
     wait_exits(box, 1);
