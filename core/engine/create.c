@@ -239,11 +239,13 @@ ctr_engine_container_create(struct ctr_engine *engine, const char *name, const j
         rc = create_from(container, spec, &image, &probe, err);
         ctr_image_finish(&image);
     }
-    if (rc < 0) {
+    if (rc < 0 && container->spec != NULL) {
         struct ctr_error left = CTR_ERROR_INIT;
-        if (container->spec != NULL && ctr_container_destroy_parts(container, &left) < 0) {
+        if (ctr_record_remove(engine->store, "container", container->id, &left) < 0) {
             ctr_log(CTR_LEVEL_ERROR, "container=%.12s error=\"%s\"", container->id, left.msg);
         }
+        ctr_container_dispose(engine, container->id,
+                              ctr_json_str(container->spec, "network", NULL));
     }
     ctr_engine_lock(engine);
     if (rc < 0) {

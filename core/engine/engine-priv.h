@@ -176,7 +176,7 @@ int ctr_container_wait_gone(struct ctr_container *container, struct ctr_error *e
 int ctr_container_start_claimed(struct ctr_container *container, int *ret_exit,
                                 struct ctr_error *err);
 bool ctr_container_name_taken(struct ctr_engine *engine, const char *name, char ret_id[65]);
-/* The record, and writing it (not locked: it takes the lock while it copies). phase: "creating", "ready", "removing". */
+/* The record, and writing it (not locked: it takes the lock while it copies). phase: "creating" or "ready". */
 int
 ctr_container_save(struct ctr_container *container, const char *phase, struct ctr_error *err);
 struct ctr_container *
@@ -198,8 +198,9 @@ int ctr_spec_merge(const json_t *request, const json_t *image_config, const char
 json_t *ctr_spec_env(const json_t *spec, bool tty, const json_t *extra);
 
 /* --- stop.c --- */
-/* Storage, lease, folder and record of a claimed container go away. Not locked. */
-int ctr_container_destroy_parts(struct ctr_container *container, struct ctr_error *err);
+/* Disk, address and folder of a container that has no record (any more). network NULL: not known. What fails is logged and
+ * left to the next start. Not locked. */
+void ctr_container_dispose(struct ctr_engine *engine, const char *id, const char *network);
 /* Removes a container that was claimed with "remove". Not locked. */
 int ctr_container_finish_remove(struct ctr_container *container, struct ctr_error *err);
 

@@ -121,23 +121,41 @@ open_storages(struct ctr_engine *engine, struct ctr_error *err)
     return 0;
 }
 
-/* Folders in DATA/containers without a record are what a kill left of a create or an rm. */
+static bool
+is_known(struct ctr_engine *engine, const char *id)
+{
+    struct ctr_container *known = engine->containers;
+    while (known != NULL && strcmp(known->id, id) != 0) {
+        known = known->next;
+    }
+    return known != NULL;
+}
+
+/* ID.gone is a container that was being removed when the daemon was killed: with its record still there it is put back, else
+ * the rest of it goes. Any other folder without a record is left alone: the record may be what was lost. */
 static void
 sweep_folders(struct ctr_engine *engine, const char *root)
 {
     CTR_AUTO(dir) DIR *dir = opendir(root);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        if (strlen(entry->d_name) != 64 || !ctr_is_hex(entry->d_name, 64)) {
+        char id[65];
+        if (strlen(entry->d_name) < 64 || !ctr_is_hex(entry->d_name, 64)) {
             continue;
         }
-        struct ctr_container *known = engine->containers;
-        while (known != NULL && strcmp(known->id, entry->d_name) != 0) {
-            known = known->next;
-        }
-        CTR_AUTO(free) char *path = ctr_printf("%s/%s", root, entry->d_name);
-        struct ctr_error err = CTR_ERROR_INIT;
-        if (known == NULL && path != NULL && ctr_remove_tree(path, &err) < 0) {
-            ctr_log(CTR_LEVEL_WARN, "folder=%s error=\"%s\"", path, err.msg);
+        (void) snprintf(id, sizeof id, "%.64s", entry->d_name);
+        bool gone = strcmp(entry->d_name + 64, ".gone") == 0;
+        if (gone && is_known(engine, id)) {
+            CTR_AUTO(free) char *from = ctr_printf("%s/%s", root, entry->d_name);
+            CTR_AUTO(free) char *to = ctr_printf("%s/%s", root, id);
+            if (from != NULL && to != NULL) {
+                (void) rename(from, to);
+            }
+        } else if (gone) {
+            ctr_log(CTR_LEVEL_INFO, "container=%.12s swept=yes", id);
+            ctr_container_dispose(engine, id, NULL);
+        } else if (!is_known(engine, id)) {
+            ctr_log(CTR_LEVEL_WARN, "folder=%s/%s error=\"no record of it, left alone\"", root,
+                    entry->d_name);
         }
     }
 }

@@ -2,7 +2,8 @@
  * Ending and removing: stop, kill, restart, rm. A stop always ends: the sandbox escalates from the signal to SIGKILL to the
  * machine's end, and where the sandbox itself is silent, its process is ended by its identity.
  *
- * rm first marks the record "removing", so that a kill in the middle is finished at the next start.
+ * rm renames the folder to ID.gone and takes the record away: from then on the container is gone. Disk, address and the folder
+ * follow; a folder of that name tells the next start that a kill came in between.
  */
 #include "core/engine/engine-priv.h"
 #include <signal.h>
@@ -174,34 +175,54 @@ ctr_engine_container_restart(struct ctr_engine *engine, const char *ref, int sig
 
 /* --- removing --- */
 
-int
-ctr_container_destroy_parts(struct ctr_container *c, struct ctr_error *err)
+static bool
+dispose_disk(struct ctr_engine *engine, const char *id, struct ctr_error *err)
 {
-    struct ctr_engine *engine = c->engine;
-    const char *instance = ctr_json_str(c->spec, "storage", "");
-    struct ctr_storage *storage = ctr_engine_storage(engine, instance);
-    if (storage == NULL) {
-        return ctr_fail(
-            err, -EIO,
-            "container %.12s has its disk in storage \"%s\", which %s no longer has: "
-            "put the section back, then remove the container",
-            c->id, instance, engine->conf->file);
+    for (size_t i = 0; i < engine->n_storages; i++) {
+        if (ctr_storage_remove(engine->storages[i], id, err) < 0) {
+            (void) ctr_prefix(err, "storage %s", ctr_storage_name(engine->storages[i]));
+            return false;
+        }
     }
-    CTR_AUTO(free) char *socket = ctr_container_socket(c);
-    if (socket != NULL) {
-        (void) unlink(socket);
+    return true;
+}
+
+static bool
+dispose_lease(struct ctr_engine *engine, const char *id, const char *network,
+              struct ctr_error *err)
+{
+    if (network != NULL) {
+        return ctr_nets_release(engine->nets, network, id, err) == 0;
     }
-    if (ctr_storage_remove(storage, c->id, err) < 0) {
-        (void) ctr_engine_internal(err);
-        return ctr_prefix(err, "disk in storage %s", ctr_storage_name(storage));
+    CTR_AUTO(json) json_t *networks = ctr_nets_list(engine->nets, err);
+    size_t i;
+    json_t *item;
+    json_array_foreach(networks, i, item)
+    {
+        if (ctr_nets_release(engine->nets, ctr_json_str(item, "name", ""), id, err) < 0) {
+            return false;
+        }
     }
-    if (ctr_nets_release(engine->nets, ctr_json_str(c->spec, "network", "default"), c->id,
-                         err) < 0 ||
-        ctr_remove_tree(c->folder, err) < 0 ||
-        ctr_record_remove(engine->store, "container", c->id, err) < 0) {
-        return ctr_engine_internal(err);
+    return networks != NULL;
+}
+
+void
+ctr_container_dispose(struct ctr_engine *engine, const char *id, const char *network)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    CTR_AUTO(free) char *socket = ctr_printf("%s/s/%.16s.sock", engine->conf->engine.run, id);
+    CTR_AUTO(free) char *folder = ctr_printf("%s/containers/%s", engine->conf->engine.data, id);
+    CTR_AUTO(free) char *gone = folder == NULL ? NULL : ctr_printf("%s.gone", folder);
+    if (socket == NULL || gone == NULL) {
+        return; /* the next start's sweep does it */
     }
-    return 0;
+    (void) unlink(socket);
+    if (!dispose_disk(engine, id, &err) || !dispose_lease(engine, id, network, &err) ||
+        ctr_remove_tree(folder, &err) < 0 || ctr_remove_tree(gone, &err) < 0) {
+        ctr_log(CTR_LEVEL_ERROR,
+                "container=%.12s error=\"%s\" next=\"tried again at the next start\"", id,
+                err.msg);
+    }
 }
 
 static void
@@ -221,17 +242,42 @@ drop_execs(struct ctr_container *c)
     }
 }
 
+/* From here on it is gone; what is left of it is known by its folder's name. */
+static int
+forget(struct ctr_container *c, struct ctr_error *err)
+{
+    CTR_AUTO(free) char *gone = ctr_printf("%s.gone", c->folder);
+    CTR_AUTO(free) char *root = ctr_printf("%s/containers", c->engine->conf->engine.data);
+    if (gone == NULL || root == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    if (rename(c->folder, gone) < 0 && errno != ENOENT) {
+        return ctr_fail(err, -errno, "%s: %s", c->folder, strerror(errno));
+    }
+    int rc = ctr_sync_dir(root, err);
+    rc = rc < 0 ? rc : ctr_record_remove(c->engine->store, "container", c->id, err);
+    if (rc < 0) {
+        (void) rename(gone, c->folder);
+    }
+    return rc;
+}
+
 int
 ctr_container_finish_remove(struct ctr_container *c, struct ctr_error *err)
 {
     struct ctr_engine *engine = c->engine;
-    int rc = ctr_container_save(c, "removing", err);
-    if (rc == 0) {
-        rc = ctr_container_destroy_parts(c, err);
-    } else {
+    const char *storage = ctr_json_str(c->spec, "storage", "");
+    int rc = 0;
+    if (ctr_engine_storage(engine, storage) == NULL) {
+        rc = ctr_fail(err, -EIO,
+                      "container %.12s has its disk in storage \"%s\", which %s no longer has: "
+                      "put the section back, then remove the container",
+                      c->id, storage, engine->conf->file);
+    } else if (forget(c, err) < 0) {
         rc = ctr_engine_internal(err);
     }
     ctr_engine_lock(engine);
+    ctr_container_hold(c);
     if (rc < 0) {
         c->auto_remove =
             false; /* no second try by itself before the next start of the daemon */
@@ -239,13 +285,15 @@ ctr_container_finish_remove(struct ctr_container *c, struct ctr_error *err)
         ctr_container_close_pending(c);
         drop_execs(c);
         ctr_container_event(c, "destroy");
-        ctr_container_hold(c);
         ctr_container_drop(c);
     }
     ctr_container_idle(c);
+    ctr_engine_unlock(engine);
     if (rc == 0) {
-        ctr_container_release(c);
+        ctr_container_dispose(engine, c->id, ctr_json_str(c->spec, "network", NULL));
     }
+    ctr_engine_lock(engine);
+    ctr_container_release(c);
     ctr_engine_unlock(engine);
     return rc;
 }

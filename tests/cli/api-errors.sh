@@ -3,6 +3,7 @@
 . "$(dirname "$0")/../lib.sh"
 
 leftovers() {
+    wait_for 10 sh -c "[ -z \"\$(ls '$T/$1/data/containers')\" ]" # --rm tells its end before the last file is gone
     expect "containers left" "" "$(ctr ps -aq)"
     expect "folders left" "" "$(ls "$T/$1/data/containers")"
     expect "disks left" 0 "$(ls "$T/$1/data/storage/default/disks" 2>/dev/null | wc -l)"

@@ -31,7 +31,8 @@ kill_daemon
 touch "$T/end"
 wait_for 20 test -s "$ends/exit.json" || fail "no exit record while the daemon is away"
 kill -9 "$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["pid"])' "$lost/state.json")"
-mkdir -p "$T/re/data/containers/$(printf 'a%.0s' $(seq 64))" # what a kill in the middle of a create leaves
+mkdir -p "$T/re/data/containers/$(printf 'a%.0s' $(seq 64)).gone" # what a kill in the middle of an rm leaves
+mkdir -p "$T/re/data/containers/$(printf 'b%.0s' $(seq 64))"      # its record is unreadable or lost: never deleted for that
 
 ctr system start >/dev/null || fail "the engine does not start again"
 expect "found running" running "$(ctr inspect -f '{{.State.Status}}' lives)"
@@ -39,7 +40,8 @@ expect "created stays created" created "$(ctr inspect -f '{{.State.Status}}' idl
 expect "ended meanwhile" "exited 8" "$(ctr inspect -f '{{.State.Status}} {{.State.ExitCode}}' ends)"
 expect "lost" "exited 255" "$(ctr inspect -f '{{.State.Status}} {{.State.ExitCode}}' lost)"
 expect "reason" vmm-lost "$(ctr inspect -f '{{.Ctr.Reason}}' lost)"
-[ -e "$T/re/data/containers/$(printf 'a%.0s' $(seq 64))" ] && fail "a folder without a record was left"
+[ -e "$T/re/data/containers/$(printf 'a%.0s' $(seq 64)).gone" ] && fail "what was half removed was left"
+rmdir "$T/re/data/containers/$(printf 'b%.0s' $(seq 64))" || fail "a folder was deleted because its record is missing"
 wait_for 10 sh -c "! '$BIN/ctrctl' --profile '$PROFILE' inspect passes" || fail "--rm was forgotten"
 
 # streams, exec and the exit code of a container that was found again
