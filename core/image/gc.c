@@ -244,3 +244,10 @@ image_collect(struct ctr_images *images, int64_t age, struct ctr_storage *const 
     }
     return rc < 0 ? rc : 0;
 }
+
+int
+ctr_images_collect(struct ctr_images *images, struct ctr_storage *const *storages,
+                   size_t n_storages, struct ctr_error *err)
+{
+    return image_collect(images, 0, storages, n_storages, err);
+}

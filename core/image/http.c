@@ -20,6 +20,7 @@ struct http_transfer {
     struct ctr_error *err;
     struct ctr_error inner; /* what a callback refused */
     bool begun, redirected, refused_address;
+    long os_error; /* of a connection that failed */
 };
 
 void
@@ -245,7 +246,7 @@ http_fail(struct http_transfer *transfer, CURLcode status, const char *detail,
     default:
         break;
     }
-    bool refused = status == CURLE_COULDNT_CONNECT && strstr(detail, "refused") != NULL;
+    bool refused = status == CURLE_COULDNT_CONNECT && transfer->os_error == ECONNREFUSED;
     transfer->response->retry = !refused;
     if (refused) {
         return ctr_fail(err, -ECONNREFUSED,
@@ -357,6 +358,7 @@ http_once(struct http_transfer *transfer, const char *url, const struct origin *
     } else {
         CURLcode status = curl_easy_perform(curl);
         if (status != CURLE_OK) {
+            (void) curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &transfer->os_error);
             rc = http_fail(transfer, status,
                            detail[0] != '\0' ? detail : curl_easy_strerror(status), origin);
         }

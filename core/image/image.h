@@ -64,13 +64,14 @@ int ctr_images_create(struct ctr_store *store, const struct ctr_conf *conf,
                       struct ctr_chain *chain, struct ctr_images **ret, struct ctr_error *err);
 void ctr_images_destroy(struct ctr_images *images); /* takes NULL */
 
-/* Fetches manifest, config and layers of one platform and records the reference. An image that is up to date costs one request.
+/* Fetches manifest, config and layers of one platform ("" or NULL: the profile's or this machine's) and records the reference. An image that is up to date costs one request.
  * ret_digest[72] (may be NULL) is the digest that the reference names at the registry. */
 int
 ctr_image_pull(struct ctr_images *images, const char *reference, const char *platform,
                const struct ctr_progress *progress, char *ret_digest, struct ctr_error *err);
-/* Loads an OCI layout folder, or an OCI or docker archive (tar, also gzip or zstd) read from fd; records its names. A layout's
- * path may carry ":tag" to choose. Calls loaded(arg, reference) for each; `name` (may be NULL) overrides. */
+/* Loads an OCI layout folder, or an OCI or docker archive (tar, also gzip or zstd) read from fd to its end, and records the names
+ * in it. A folder's path may carry ":tag" to choose; a bare tag in it belongs to the folder's name ("/x/busybox" and "1.36":
+ * busybox:1.36). Calls loaded(arg, reference) for each, with the digest where there is no name. What a failed load brought in is removed. */
 int ctr_image_load_fd(struct ctr_images *images, int fd, const struct ctr_progress *progress,
                       void (*loaded)(void *arg, const char *reference), void *arg,
                       struct ctr_error *err);
@@ -84,30 +85,38 @@ struct ctr_image {
     char id[72];       /* config digest, docker's image ID */
     char digest[72];   /* manifest or index digest that the reference names */
     char manifest[72]; /* of the chosen platform */
-    char chain_id[72]; /* of all its layers; "" for zero layers */
+    char chain_id
+        [72]; /* of all its layers; of zero layers the digest of nothing, sha256:e3b0c442… */
     struct ctr_platform platform;
     uint64_t size;      /* compressed bytes of its layers and config */
     json_t *config;     /* the whole image config document */
     json_t *layers;     /* [{digest, size, mediaType}] */
     json_t *references; /* ["busybox:latest", …] */
 };
-/* By reference (any form), digest, ID or unique ID prefix (6 digits at least). -ENOENT names the image; a wrong platform says which ones there are. Free with ctr_image_finish. */
+/* By reference (any form), digest, ID or unique ID prefix (6 digits at least). platform "": the profile's or this machine's; NULL: that
+ * one if it is there, else any. An ID or a manifest's digest is of one platform and needs none. -ENOENT names the image; a wrong platform says
+ * which ones there are. Free with ctr_image_finish. */
 int ctr_image_resolve(struct ctr_images *images, const char *text, const char *platform,
                       struct ctr_image *ret, struct ctr_error *err);
 void ctr_image_finish(struct ctr_image *image);
-/* Calls each(arg, image) for every image; a non-zero result ends it. */
+/* Calls each(arg, image) for every image, once for each ID; a non-zero result ends it. Damaged ones are logged and left out. */
 int
 ctr_image_each(struct ctr_images *images, int (*each)(void *arg, const struct ctr_image *image),
                void *arg, struct ctr_error *err);
 int ctr_image_tag(struct ctr_images *images, const char *from, const char *to,
                   struct ctr_error *err);
-/* Removes a reference; with the last one also blobs and snapshots that nothing else needs. in_use(arg, chain_id) tells whether a container needs it: then
- * -EBUSY unless force. Calls removed(arg, "Untagged" | "Deleted", what). */
+/* Removes a reference; an ID removes all of its names, which needs force where there are several. With the last name go also blobs and
+ * snapshots that nothing else needs: what runs at the same time holds what it needs, what a container's disk builds on stays for a later time.
+ * in_use(arg, image_id) (may be NULL) tells whether a container needs it: then -EBUSY unless force. Calls removed(arg, "Untagged" | "Deleted",
+ * what). */
 int ctr_image_remove(struct ctr_images *images, const char *text, bool force,
                      struct ctr_storage *const *storages, size_t n_storages,
                      bool (*in_use)(void *arg, const char *image_id),
                      void (*removed)(void *arg, const char *action, const char *what),
                      void *arg, struct ctr_error *err);
+/* Removes what no image needs: what an interrupted pull left, and snapshots that were busy when their image went. */
+int ctr_images_collect(struct ctr_images *images, struct ctr_storage *const *storages,
+                       size_t n_storages, struct ctr_error *err);
 /* Makes sure that the image's chain is committed in this storage instance: decompresses, checks every diff_id, applies. Idempotent and cheap
  * when done; concurrent calls for one chain share the work. */
 int ctr_image_unpack(struct ctr_images *images, const struct ctr_image *image,

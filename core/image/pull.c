@@ -141,12 +141,13 @@ pull_layer(struct pull *pull, size_t i, struct ctr_error *err)
 {
     const json_t *layer = json_array_get(json_object_get(pull->manifest, "layers"), i);
     const char *digest = ctr_json_str(layer, "digest", "");
-    if (!ctr_blob_exists(pull->op.images->store, digest, NULL)) {
+    bool have = ctr_blob_exists(pull->op.images->store, digest, NULL);
+    if (!have) {
         op_step(&pull->op, digest, "Pulling fs layer", 0, 0);
     }
     int rc = remote_blob(&pull->remote, digest, ctr_json_int(layer, "size", 0), err);
     rc = rc < 0 ? rc : layer_verify(&pull->op, layer, config_diff_id(pull->config, i), err);
-    if (rc == 0) {
+    if (rc == 0 && !have) {
         op_step(&pull->op, digest, "Download complete", 0, 0);
     }
     return rc;
