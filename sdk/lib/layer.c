@@ -32,6 +32,7 @@ struct walk {
     uint64_t bytes, entries;
     uint64_t header_bytes; /* read since the header's begin */
     uint64_t total;        /* read in all */
+    bool delivered;        /* all content of the current entry was handed out */
     bool in_header;
     int read_error; /* of read(2), negative */
     struct layer_xattrs xattrs;
@@ -55,7 +56,7 @@ read_some(struct walk *w)
 }
 
 /* Some writers (umoci's insert) end the stream right behind the last file's content, without padding or end mark; Go's reader
- * takes that. All content has been delivered when the next header is looked for, so zeros up to the block's end lose nothing. */
+ * takes that. When all content has been handed out, zeros up to the block's end lose nothing. */
 static la_ssize_t
 pad(struct walk *w, const void **ret)
 {
@@ -77,7 +78,7 @@ on_read(struct archive *archive, void *arg, const void **ret)
     }
     w->header_bytes += (uint64_t) n;
     w->total += (uint64_t) n;
-    if (n == 0 && w->in_header && w->total % TAR_BLOCK != 0) {
+    if (n == 0 && w->delivered && w->total % TAR_BLOCK != 0) {
         return pad(w, ret);
     }
     if (w->in_header && w->header_bytes > HEADER_BYTES_MAX) {
@@ -259,6 +260,7 @@ walk_data(struct walk *w, uint64_t bytes, struct ctr_error *err)
         const void *piece = NULL;
         size_t length = 0;
         la_int64_t offset = 0;
+        w->delivered = end == bytes;
         int status = archive_read_data_block(w->archive, &piece, &length, &offset);
         if (status == ARCHIVE_EOF) {
             return 0;
@@ -389,7 +391,7 @@ is_harmless_warning(struct archive *archive)
 static int
 next_entry(struct walk *w, struct archive_entry **ret, struct ctr_error *err)
 {
-    w->in_header = true;
+    w->in_header = w->delivered = true;
     w->header_bytes = 0;
     int status = archive_read_next_header(w->archive, ret);
     w->in_header = false;
