@@ -126,7 +126,8 @@ flood(struct sw_port *from, const struct sw_frame *frame)
     }
     const struct sw_rules *r = &sw->rules;
     if (frame->type == SW_TYPE_ARP && sw->uplink != NULL &&
-        (frame->arp_target == r->gateway || frame->arp_target == r->dns)) {
+        (frame->arp_target == r->gateway || frame->arp_target == r->dns ||
+         frame->arp_target == r->uplink)) {
         to_uplink(from, frame);
     }
 }

@@ -728,7 +728,9 @@ udp_is_published(void **state)
     assert_int_equal(
         transport_sum(f.parsed.source, A, SW_UDP, f.parsed.payload, f.parsed.payload_length),
         0);
-    send_frame(a, udp(GATEWAY, A, 53, f.parsed.source, f.parsed.source_port, "answer"));
+    struct frame reply = udp(GATEWAY, A, 53, UPLINK, f.parsed.source_port, "answer");
+    memcpy(reply.bytes, asked.parsed.arp_mac, 6);
+    put(a, &reply);
     assert_true(wait_for(&net, client, CTR_READABLE, WAIT_MS));
     assert_int_equal(read(client, text, sizeof text),
                      6); /* from 127.0.0.2, where it was sent */
