@@ -123,7 +123,7 @@ on_started(struct ctl_session *session)
     session->n_pending = 0;
 }
 
-/* true: the session ends. */
+/* true: the session ends. While the machine boots there is no process that could ignore an interrupt: it ends the start. */
 static bool
 on_signal(struct ctl_session *session, uint8_t number)
 {
@@ -133,9 +133,10 @@ on_signal(struct ctl_session *session, uint8_t number)
         }
         return false;
     }
+    bool ends = number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
     session->interrupts += number == SIGINT || number == SIGTERM;
     bool enough = session->interrupts >= 3 && isatty(2);
-    if (!session->proxy || enough) {
+    if (!session->proxy || enough || (ends && !session->started)) {
         session->end = CTL_END_SIGNAL;
         session->status = number;
         return true;

@@ -47,6 +47,26 @@ wait $pid
 expect 0 ps --format '{{.Names}}'; same out alone
 expect 0 rm -f alone
 
+# While the machine boots, one interrupt ends it all, and nothing is left.
+fake_stop
+export FAKE_MODE=slowboot
+expect 0 system start
+for sig in INT TERM; do
+    rm -f "$T/cid"
+    "$T/bin/ctrctl" run --cidfile "$T/cid" $img true >"$T/out" 2>"$T/err" &
+    pid=$!
+    for _ in $(seq 400); do grep -q '/start' "$CTR_RUN/ctr.sock.log" && break; sleep 0.02; done
+    kill -$sig $pid
+    wait $pid
+    [ $? = $((128 + $(kill -l $sig))) ] || fail "SIG$sig while it boots"
+    same out ""
+    expect 0 ps -aq; same out ""
+    forget
+done
+fake_stop
+export FAKE_MODE=honest
+expect 0 system start
+
 # Nobody reads: no complaint, status of SIGPIPE, and a container of --rm does not live on.
 { "$T/bin/ctrctl" run --rm $img yes 2>"$T/err"; echo $? >"$T/status"; } | head -n 1 >/dev/null
 same status 141; same err ""

@@ -7,7 +7,7 @@ Each request is appended to SOCKET.log as one JSON line, so that tests can look 
 """
 import fcntl, json, os, pty, select, signal, socket, struct, subprocess, sys, termios, threading, time, urllib.parse
 
-MODES = ("honest", "badframe", "cut", "garbage", "bighead", "evilnames", "deaf")
+MODES = ("honest", "badframe", "cut", "garbage", "bighead", "evilnames", "deaf", "slowboot")
 containers, execs, images, lock = {}, {}, {"busybox:latest"}, threading.Lock()
 mode = "honest"
 
@@ -257,6 +257,10 @@ class Client:
         getattr(self, "container_" + parts[2])(c, query, body)
 
     def container_start(self, c, query, body):
+        if mode == "slowboot":
+            with c.changed:
+                c.changed.wait_for(lambda: c.removed, 60)
+            raise Refuse(500, "it never came up")
         c.start()
         self.reply(204)
 
