@@ -2,6 +2,9 @@
  * Long work beside its connection: see job.h.
  */
 #include "core/api/job.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -107,6 +110,9 @@ job_main(void *arg)
     ctr_auto_fd(&job->input[0]);
     job->input[0] = -1;
     (void) shutdown(job->lines[1], SHUT_WR);
+#ifdef __GLIBC__
+    (void) malloc_trim(0); /* what layers took goes back to the system */
+#endif
     return NULL;
 }
 

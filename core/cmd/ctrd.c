@@ -135,7 +135,6 @@ tell_ready(int fd, const struct ctr_error *err)
 static void __attribute__((noreturn)) wait_for_child(int fd)
 {
     struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(free) char *line = NULL;
     size_t n = 0;
     char bytes[4096];
     (void) ctr_read_all(fd, bytes, sizeof bytes, &n);

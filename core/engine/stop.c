@@ -256,6 +256,10 @@ forget(struct ctr_container *c, struct ctr_error *err)
     }
     int rc = ctr_sync_dir(root, err);
     rc = rc < 0 ? rc : ctr_record_remove(c->engine->store, "container", c->id, err);
+    if ((rc == -ENOSPC || rc == -EDQUOT) && dispose_disk(c->engine, c->id, err)) {
+        /* On a full disk even forgetting needs room: what is to go anyway makes it. */
+        rc = ctr_record_remove(c->engine->store, "container", c->id, err);
+    }
     if (rc < 0) {
         (void) rename(gone, c->folder);
     }
