@@ -725,6 +725,10 @@ udp_is_published(void **state)
     expect_proto(&net, a, SW_UDP, &f);
     assert_int_equal(f.parsed.target_port, 53);
     assert_int_equal(f.parsed.source, UPLINK);
+    struct frame asked; /* a neighbour, for the container: it asks for its MAC */
+    send_frame(a, arp(A, A, UPLINK));
+    expect(&net, a, &asked);
+    assert_int_equal(asked.parsed.arp_source, UPLINK);
     assert_int_equal(
         transport_sum(f.parsed.source, A, SW_UDP, f.parsed.payload, f.parsed.payload_length),
         0);
