@@ -117,11 +117,9 @@ e4_file_begin(struct e4_image *image, ext2_ino_t ino, const struct ext2_inode_la
 }
 
 static bool
-is_zero(const char *bytes)
+is_zero(const char *bytes, size_t length)
 {
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word == 0 && memcmp(bytes, bytes + sizeof word, E4_BLOCK - sizeof word) == 0;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }
 
 /* Where to put bytes of the logical block; a new one is taken if it is not the current one. */
@@ -155,7 +153,8 @@ e4_file_write(struct e4_image *image, const void *bytes, size_t length, uint64_t
     while (length > 0) {
         size_t at = (size_t) (offset % E4_BLOCK);
         size_t n = E4_BLOCK - at < length ? E4_BLOCK - at : length;
-        if (n < E4_BLOCK || !is_zero(from)) {
+        /* zeros need no block: one that other bytes need is zeroed when it is taken */
+        if (!is_zero(from, n)) {
             char *block = NULL;
             int status = current_block(image, (uint32_t) (offset / E4_BLOCK), &block, err);
             if (status != 0) {
