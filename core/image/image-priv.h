@@ -114,13 +114,14 @@ struct ctr_images {
     struct token_cache *tokens;
     json_t *verified; /* "instance/chain" seen in its storage since the start */
     struct http_limits limits;
+    bool index_stale; /* a record was written whose index.json was not yet */
 };
 
 struct image_op {
     struct ctr_images *images;
     const struct ctr_progress *progress; /* may be NULL */
     pthread_mutex_t mutex;
-    bool cancelled;
+    bool cancelled, disk_full;
     struct image_lease *lease;
     /* curl's handles and sockets of this operation: connections are kept between requests, and a cancel shuts them. */
     void *curls[4];
@@ -137,6 +138,8 @@ void op_finish(struct image_op *op);
 /* True from the first time on that the caller or op_cancel said so. Any thread. */
 bool op_cancelled(struct image_op *op);
 void op_cancel(struct image_op *op);
+/* Notes that the disk is full, if it is; and tells whether any thread has noted it. */
+bool op_disk_full(struct image_op *op, bool is_full);
 int op_fail_cancelled(struct ctr_error *err); /* -ECANCELED with its message */
 /* `digest` is shown by its first 12 digits; NULL or "" for none. */
 void op_step(struct image_op *op, const char *digest, const char *status, uint64_t current,

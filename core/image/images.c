@@ -118,11 +118,19 @@ image_record(struct ctr_images *images, const char *key, const char *digest,
     }
     (void) pthread_mutex_lock(&images->mutex);
     int rc = record_write(images, key, digest, value, err);
+    bool stale = rc == 0 || images->index_stale;
+    images->index_stale = stale;
     (void) pthread_mutex_unlock(&images->mutex);
-    if (rc != 0) {
+    if (rc < 0 || !stale) {
         return rc < 0 ? rc : 0;
     }
-    return ctr_store_write_index(images->store, err);
+    rc = ctr_store_write_index(images->store, err);
+    if (rc == 0) {
+        (void) pthread_mutex_lock(&images->mutex);
+        images->index_stale = false;
+        (void) pthread_mutex_unlock(&images->mutex);
+    }
+    return rc;
 }
 
 json_t *

@@ -179,6 +179,16 @@ op_untrack_socket(struct image_op *op, int fd)
     (void) pthread_mutex_unlock(&op->mutex);
 }
 
+bool
+op_disk_full(struct image_op *op, bool is_full)
+{
+    (void) pthread_mutex_lock(&op->mutex);
+    op->disk_full = op->disk_full || is_full;
+    bool full = op->disk_full;
+    (void) pthread_mutex_unlock(&op->mutex);
+    return full;
+}
+
 int
 op_fail_cancelled(struct ctr_error *err)
 {

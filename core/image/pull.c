@@ -116,10 +116,14 @@ static int
 pull_config(struct pull *pull, struct ctr_error *err)
 {
     const json_t *descriptor = json_object_get(pull->manifest, "config");
-    int rc = remote_blob(&pull->remote, ctr_json_str(descriptor, "digest", ""),
-                         ctr_json_int(descriptor, "size", 0), err);
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    bool had = ctr_blob_exists(pull->op.images->store, digest, NULL);
+    int rc = remote_blob(&pull->remote, digest, ctr_json_int(descriptor, "size", 0), err);
     if (rc < 0) {
         return rc;
+    }
+    if (!had) {
+        op_step(&pull->op, digest, "Download complete", 0, 0);
     }
     pull->config = image_config(pull->op.images, pull->manifest, err);
     if (pull->config == NULL) {
@@ -286,6 +290,10 @@ ctr_image_pull(struct ctr_images *images, const char *reference, const char *pla
         rc = pull_open_and_run(pull, &inner);
         op_finish(&pull->op);
         (void) pthread_mutex_destroy(&pull->mutex);
+    }
+    if (rc == -ENOSPC) {
+        struct ctr_error left = CTR_ERROR_INIT;
+        (void) image_collect(images, 0, NULL, 0, &left);
     }
     if (rc == 0 && ret_digest != NULL) {
         memcpy(ret_digest, pull->top, sizeof pull->top);

@@ -383,7 +383,9 @@ remote_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_
     bool resumed = rc == 0 && fetch.offset > 0;
     rc = rc < 0 ? rc : blob_download(&fetch, err);
     if (rc < 0) {
-        ctr_ingest_abort(fetch.ingest, rc != -EBADMSG && rc != -EFBIG);
+        /* What is right so far is kept to go on with, unless the disk is full: then all of this pull goes. */
+        bool full = op_disk_full(remote->op, rc == -ENOSPC);
+        ctr_ingest_abort(fetch.ingest, rc != -EBADMSG && rc != -EFBIG && !full);
         return rc;
     }
     rc = ctr_ingest_commit(fetch.ingest, NULL, err);

@@ -156,8 +156,8 @@ ctr_ingest_write(struct ctr_ingest *ingest, const void *bytes, size_t length,
             continue;
         }
         if (n < 0) {
-            return ctr_fail(err, -errno, "write blob to %s/ingest: %s", ingest->store->images,
-                            strerror(errno));
+            return ctr_fail(err, -errno, "write blob to %s/ingest: %s%s", ingest->store->images,
+                            strerror(errno), errno == ENOSPC ? "; free some there" : "");
         }
         ctr_sha256_add(ingest->sha, from, (size_t) n);
         ingest->offset += (uint64_t) n;

@@ -36,8 +36,13 @@ record_fail(const struct ctr_store *store, int status, const char *what, struct 
             code = map[i].code;
         }
     }
-    return ctr_fail(err, code, "%s in %s/state.db: %s%s", what, store->data,
-                    store->db != NULL ? sqlite3_errmsg(store->db) : sqlite3_errstr(status),
+    /* SQLite calls a full disk many things; the system's own word is better. */
+    int system = store->db != NULL && code != -EBADMSG && code != -EEXIST
+                     ? sqlite3_system_errno(store->db)
+                     : 0;
+    const char *why = store->db != NULL ? sqlite3_errmsg(store->db) : sqlite3_errstr(status);
+    return ctr_fail(err, system == ENOSPC ? -ENOSPC : code, "%s in %s/state.db: %s%s", what,
+                    store->data, system == ENOSPC ? strerror(system) : why,
                     code == -EBADMSG
                         ? "; the file is left as it is: restore it from a copy, or move it away"
                         : "");
