@@ -10,10 +10,9 @@
 
 /* What every guest's kernel is told: nothing to print, a panic ends the machine; and no self-tests, tracing, certificates, audit and security
  * modules, which nothing in a guest uses and which cost a fifth of a boot with a distribution's kernel under emulation. */
-#define KERNEL_ARGS \
-    "quiet panic=-1 cryptomgr.notests random.trust_cpu=on audit=0 lsm=capability " \
+#define KERNEL_ARGS                                                                            \
+    "quiet panic=-1 cryptomgr.notests random.trust_cpu=on audit=0 lsm=capability "             \
     "initcall_blacklist=init_kprobe_trace,load_system_certificate_list,crypto_kdf108_init"
-
 
 static int
 guest_file(struct ctr_engine *engine, const char *configured, const char *arch,
@@ -32,12 +31,11 @@ guest_file(struct ctr_engine *engine, const char *configured, const char *arch,
     }
     prefix = realpath(path, NULL);
     if (prefix == NULL || access(prefix, R_OK) < 0) {
-        return ctr_fail(
-            err, -EIO,
-            "guest %s for %s not readable at %s (%s): `make guest` fetches and builds "
-            "it, or set `%s` in [engine] of %s",
-            what, arch, path, strerror(errno), strcmp(what, "vmlinux") == 0 ? "kernel" : what,
-            engine->conf->file);
+        return ctr_fail(err, -EIO,
+                        "guest %s for %s not readable at %s (%s): `make kernel-fetch` brings "
+                        "it, or set `%s` in [engine] of %s",
+                        what, arch, path, strerror(errno),
+                        strcmp(what, "vmlinux") == 0 ? "kernel" : what, engine->conf->file);
     }
     *ret = ctr_steal(&prefix);
     return 0;
