@@ -26,6 +26,7 @@ struct daemon {
     struct ctr_loop *loop;
     struct ctr_engine *engine;
     struct ctr_api *api;
+    char *socket; /* the path that is ours to remove; NULL if it was handed over */
 };
 
 static const char usage[] =
@@ -261,6 +262,7 @@ start(struct daemon *d, int inherited, struct ctr_error *err)
     if (fd < 0) {
         return fd;
     }
+    d->socket = inherited >= 0 ? NULL : ctr_printf("%s/ctr.sock", d->conf->engine.run);
     return ctr_api_create(d->engine, d->loop, fd, on_quit, d, &d->api, err);
 }
 
@@ -272,6 +274,10 @@ finish(struct daemon *d)
     if (d->engine != NULL) {
         ctr_engine_quit(d->engine);
     }
+    if (d->socket != NULL) {
+        (void) unlink(d->socket); /* still ours: the store's lock keeps the next daemon waiting */
+    }
+    free(d->socket);
     ctr_api_destroy(d->api);
     ctr_engine_destroy(d->engine);
     ctr_loop_destroy(d->loop);

@@ -85,6 +85,9 @@ int
 ctr_engine_internal(struct ctr_error *err)
 {
     switch (err->code) {
+    case -ESRCH: /* a process that is not there any more: a conflict with the container's state */
+        err->code = -EBUSY;
+        break;
     case -ENOENT:
     case -EEXIST:
     case -EBUSY:

@@ -13,6 +13,7 @@
 
 #define TEARDOWN_MS 40000 /* from the exit event to the end of the process */
 #define FIND_AGAIN_MS 5000
+#define ENDING_MS 2000
 
 struct ctr_link {
     struct ctr_container *container; /* held */
@@ -377,6 +378,24 @@ ctr_link_adopt(struct ctr_container *c, struct ctr_error *err)
 
 /* --- requests --- */
 
+/* A sandbox that does not answer may just be ending: then that is what is wrong. */
+static int
+explain(struct ctr_container *c, int code, struct ctr_error *err)
+{
+    struct ctr_engine *engine = c->engine;
+    int64_t deadline = ctr_monotonic_ns() + ENDING_MS * 1000000ll;
+    ctr_engine_lock(engine);
+    while (c->state == CTR_STATE_RUNNING && !c->removed && ctr_engine_wait(engine, deadline)) {
+    }
+    bool over = c->state != CTR_STATE_RUNNING || c->removed;
+    ctr_engine_unlock(engine);
+    if (over) {
+        return ctr_fail(err, -ESRCH, "container %s is not running", c->id);
+    }
+    err->code = code;
+    return ctr_prefix(err, "the sandbox of container %.12s cannot be reached", c->id);
+}
+
 int
 ctr_sandbox_call(struct ctr_container *container, const json_t *request, json_t **ret_ok,
                  struct ctr_error *err)
@@ -384,12 +403,12 @@ ctr_sandbox_call(struct ctr_container *container, const json_t *request, json_t 
     CTR_AUTO(free) char *path = ctr_container_socket(container);
     CTR_AUTO(fd) int fd = path == NULL ? -1 : ctr_unix_connect(path, err);
     if (fd < 0 || ctr_unix_check_peer(fd, err) < 0) {
-        return ctr_fail(err, -EIO, "the sandbox of container %.12s cannot be reached: %.400s",
-                        container->id, err->msg);
+        return explain(container, -EIO, err);
     }
     CTR_AUTO(json) json_t *reply = ctr_unix_call(fd, request, 30000, NULL, err);
     if (reply == NULL) {
-        return err->code;
+        bool lost = err->code == -ECONNRESET || err->code == -EPIPE;
+        return lost ? explain(container, -EIO, err) : err->code;
     }
     if (ret_ok != NULL) {
         *ret_ok = json_incref(json_object_get(reply, "ok"));

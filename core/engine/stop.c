@@ -140,7 +140,7 @@ ctr_engine_container_kill(struct ctr_engine *engine, const char *ref, int signal
         rc = fd < 0 ? ctr_engine_internal(err) : 0;
         ctr_auto_fd(&fd);
         ctr_engine_lock(engine);
-        if (rc == -ESRCH || (rc < 0 && c->state != CTR_STATE_RUNNING)) { /* it ended just now */
+        if (rc == -EBUSY || (rc < 0 && c->state != CTR_STATE_RUNNING)) { /* it ended just now */
             rc = ctr_fail(err, -EBUSY, "cannot kill container: %s: container %s is not running",
                           ref, c->id);
         }

@@ -12,21 +12,27 @@ leftovers() {
 # The first create says that the fake machine is no security boundary.
 hear_warning() { ctr rm "$(ctr create demo true 2>/dev/null)" >/dev/null || fail "create and rm"; }
 
+# The same for the daemon's own errors.
+one_line() {
+    expect "lines of stderr" 1 "$(wc -l <"$T/err")"
+    expect_match "error text" "$1" "$(cat "$T/err")"
+}
+
 # a typo in the profile: the daemon does not start, and says where
 use_profile typo fake
 sed -i 's/^init =/inti =/' "$PROFILE"
 expect_status 1 "$BIN/ctrd" --profile "$PROFILE"
-one_line_error "$PROFILE:[0-9]+.*inti.*init"
+one_line "$PROFILE:[0-9]+.*inti.*init"
 
 # a plugin that does not exist
 use_profile noplug fake
 sed -i 's/^plugin = fake/plugin = fakke/' "$PROFILE"
 expect_status 1 "$BIN/ctrd" --profile "$PROFILE"
-one_line_error 'fakke'
+one_line 'fakke'
 
 # a wrong option
 expect_status 2 "$BIN/ctrd" --log-level loud
-one_line_error 'log-level'
+one_line 'log-level'
 
 # no kernel
 use_profile nokernel fake
@@ -77,7 +83,7 @@ leftovers dies
 use_profile twice fake
 ctr system start >/dev/null || fail "the engine does not start"
 expect_status 1 env CTR_RUN="$T/twice/run2" "$BIN/ctrd" --profile "$PROFILE"
-one_line_error "$T/twice/data"
+one_line "$T/twice/data"
 
 # the socket is handed over (systemd's way)
 use_profile act fake
