@@ -4,6 +4,7 @@
  * CTR_FUZZ_FSCK=1) must pass e2fsck -fn.
  */
 #include "tests/storage-host.h"
+#include <ftw.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -182,16 +183,19 @@ add_entry(struct input *input)
     return true;
 }
 
+static char folder[] = "/dev/shm/fuzz-ext4.XXXXXX";
+
 static void
 check_image(const char *path)
 {
+    char log[sizeof folder + 8];
     pid_t pid;
     int status = 0;
     posix_spawn_file_actions_t quiet;
     const char *const argv[] = {"e2fsck", "-fn", path, NULL};
+    snprintf(log, sizeof log, "%s/fsck", folder);
     posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, 1, "/tmp/fuzz-ext4.fsck",
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&quiet, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&quiet, 1, 2);
     int code = posix_spawnp(&pid, "e2fsck", &quiet, NULL, (char *const *) argv, environ);
     posix_spawn_file_actions_destroy(&quiet);
@@ -199,7 +203,7 @@ check_image(const char *path)
         return; /* not installed */
     }
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        fprintf(stderr, "e2fsck -fn: see /tmp/fuzz-ext4.fsck\n");
+        fprintf(stderr, "e2fsck -fn %s: see %s\n", path, log);
         abort();
     }
 }
@@ -226,17 +230,30 @@ apply_layer(struct ctr_error *err)
     return status;
 }
 
+static int
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static void
+end(void)
+{
+    host.ops->close(self);
+    (void) nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void
 start(void)
 {
-    static char dir[] = "/dev/shm/fuzz-ext4.XXXXXX";
     struct ctr_error err = CTR_ERROR_INIT;
-    if (mkdtemp(dir) == NULL ||
-        storage_host_init(&host, &ctr_plugin, dir, "size=64M,journal=4M") != 0 ||
+    if (mkdtemp(folder) == NULL ||
+        storage_host_init(&host, &ctr_plugin, folder, "size=64M,journal=4M") != 0 ||
         host.ops->open(&host.host, &self, &err) != 0) {
         fprintf(stderr, "%s\n", err.msg);
         abort();
     }
+    (void) atexit(end);
 }
 
 int
