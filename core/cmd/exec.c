@@ -7,20 +7,12 @@
 
 enum { CTL_SETTLE_TRIES = 100, CTL_SETTLE_NS = 20 * 1000 * 1000 };
 
-/* 126 and 127 as for run. */
 static int
 exec_failed(const struct ctl *ctl, const struct ctr_error *err)
 {
     ctl_tty_restore();
-    int status = ctl_error(ctl, err);
-    if (strstr(err->msg, "executable file not found") != NULL ||
-        strstr(err->msg, "no such file or directory") != NULL) {
-        return 127;
-    }
-    return strstr(err->msg, "permission denied") != NULL ||
-                   strstr(err->msg, "is a directory") != NULL
-               ? 126
-               : status;
+    (void) ctl_error(ctl, err);
+    return ctl_start_status(err->msg);
 }
 
 static int

@@ -46,7 +46,7 @@ print_vmm(const json_t *vmm)
     const char *trouble = ctr_json_str(vmm, "error", "");
     const char *plugin = ctr_json_str(vmm, "plugin", "");
     const char *version = ctr_json_str(vmm, "version", plugin);
-    bool named = strstr(version, plugin) != NULL; /* "QEMU 7.2" says it already */
+    bool named = strstr(version, plugin) != NULL; /* the version says it already */
     CTR_AUTO(free)
     char *text = ctr_printf("%s%s%s, %s", named ? "" : plugin, named ? "" : " ", version,
                             ctr_json_str(vmm, "accel", "?"));

@@ -11,9 +11,8 @@
 
 #define DETACH_KEYS "ctrl-p,ctrl-q"
 
-/* Docker's way to tell from a failed start whether the program was not found (127), could not be run (126), or else (125). */
-static int
-start_status(const char *message)
+int
+ctl_start_status(const char *message)
 {
     static const struct {
         const char *part;
@@ -231,7 +230,7 @@ run_foreground(struct ctl *ctl, const char *id)
     if (rc < 0) {
         ctl_tty_restore();
         ctl_complain("%s", err.msg);
-        status = session->started ? 125 : start_status(err.msg);
+        status = session->started ? 125 : ctl_start_status(err.msg);
         if (remove && !session->started) {
             discard(ctl, id);
         }
@@ -257,7 +256,7 @@ run_detached(struct ctl *ctl, const char *id)
         if (ctl_flag(ctl, "rm")) {
             discard(ctl, id);
         }
-        return start_status(err.msg);
+        return ctl_start_status(err.msg);
     }
     printf("%s\n", id);
     return 0;
@@ -421,7 +420,7 @@ follow(struct ctl *ctl, const char *name, bool start, bool in)
     if (rc < 0) {
         ctl_tty_restore();
         ctl_complain("%s", err.msg);
-        status = start && !session->started ? start_status(err.msg) : 125;
+        status = start && !session->started ? ctl_start_status(err.msg) : 125;
     } else {
         status = ctl_session_status(session, name);
     }

@@ -90,6 +90,8 @@ int ctl_session_run(struct ctl_session *session, struct ctr_error *err);
 void ctl_session_destroy(struct ctl_session *session); /* takes NULL */
 struct ctl_session *
 ctl_session_create(struct ctl *ctl, const char *object, const char *id, struct ctr_error *err);
+/* Docker's way to tell from a failed start whether the program was not found (127), could not be run (126), or else (125). */
+int ctl_start_status(const char *message);
 /* How an ended session shows in the exit status; prints what is to be said. */
 int ctl_session_status(const struct ctl_session *session, const char *name);
 

@@ -134,11 +134,12 @@ operand(struct ctl_text *t, const json_t *dot, bool emit, json_t **ret)
         t->at++;
         int rc = expression(t, dot, emit, ret);
         skip_space(t);
-        if (rc == 0 && *t->at++ != ')') {
+        if (rc == 0 && *t->at != ')') {
             json_decref(*ret);
             *ret = NULL;
             return bad(t, "')' expected");
         }
+        t->at += rc == 0;
         return rc;
     }
     return bad(t, "cannot make out what stands");

@@ -82,4 +82,18 @@ try "ctrctl run busybox:la"
 TRY
 T=$T bash "$T/try.bash" >"$T/out"
 same out $'system\nrenamed\nlatest'
+# and the others, where these shells are
+export PATH=$T/bin:$PATH
+if command -v fish >/dev/null; then
+    fish -c 'ctrctl completion fish | source; complete -C "ctrctl rm "; complete -C "ctrctl run --pull al"' >"$T/out" 2>&1
+    same out $'renamed\nalways'
+fi
+if command -v zsh >/dev/null; then
+    zsh -f -c 'compdef() { :; }
+        source <(ctrctl completion zsh)
+        compadd() { print -rl -- $names; }
+        words=(ctrctl rm ""); CURRENT=3; _ctrctl
+        words=(ctrctl run --pull al); CURRENT=4; _ctrctl' >"$T/out" 2>&1
+    same out $'renamed\nalways'
+fi
 finish

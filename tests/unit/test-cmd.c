@@ -305,6 +305,7 @@ test_template_errors(void **state)
         "{{index .List}}",
         "{{\"open}}",
         "{{(.Name}}",
+        "{{(.Name",
         "{{if}}",
         "{{.Name .Map}}",
         "{{((((.Name))))}}x{{",
