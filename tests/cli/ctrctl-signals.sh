@@ -53,6 +53,7 @@ export FAKE_MODE=slowboot
 expect 0 system start
 for sig in INT TERM; do
     rm -f "$T/cid"
+    forget
     "$T/bin/ctrctl" run --cidfile "$T/cid" $img true >"$T/out" 2>"$T/err" &
     pid=$!
     for _ in $(seq 400); do grep -q '/start' "$CTR_RUN/ctr.sock.log" && break; sleep 0.02; done
@@ -61,7 +62,6 @@ for sig in INT TERM; do
     [ $? = $((128 + $(kill -l $sig))) ] || fail "SIG$sig while it boots"
     same out ""
     expect 0 ps -aq; same out ""
-    forget
 done
 fake_stop
 export FAKE_MODE=honest

@@ -400,10 +400,10 @@ def main():
     os.chmod(path, 0o600)
     server.listen(64)
     if ready:
-        os.write(int(ready), b'{"ok":{}}\n')
-        os.close(int(ready))
         with open(os.path.join(os.environ["CTR_RUN"], "starts"), "a") as starts:
             starts.write("%d\n" % os.getpid())
+        os.write(int(ready), b'{"ok":{}}\n')
+        os.close(int(ready))
     while True:
         sock = server.accept()[0]
         threading.Thread(target=Client(sock).serve, daemon=True).start()
