@@ -131,17 +131,19 @@ remote_again(struct remote *remote, struct remote_loop *loop, int64_t retry_afte
     return op_sleep(remote->op, wait) ? -ECANCELED : 1;
 }
 
-/* A 401: one new login for each request, more only where another thread's was used up. */
+/* A 401: one new login for each request. More, up to a limit, only where the refused secret was good for another thread's
+ * request or may just have been: a token that is used up is no login that is refused. */
 static int
 remote_login(struct remote *remote, struct remote_loop *loop, unsigned seen,
              const struct http_response *response, struct ctr_error *err)
 {
-    if (loop->renewed || ++loop->logins > remote->op->images->limits.tries) {
+    (void) pthread_mutex_lock(&remote->mutex);
+    bool refused = loop->renewed && remote->worked < seen && remote->in_flight == 0;
+    loop->renewed = loop->renewed || remote->generation == seen;
+    (void) pthread_mutex_unlock(&remote->mutex);
+    if (refused || ++loop->logins > remote->op->images->limits.tries) {
         return remote_fail(remote, response, "a login", err);
     }
-    (void) pthread_mutex_lock(&remote->mutex);
-    loop->renewed = remote->generation == seen;
-    (void) pthread_mutex_unlock(&remote->mutex);
     int rc = remote_authenticate(remote, seen, response->challenges, err);
     return rc < 0 ? rc : 1;
 }
@@ -154,11 +156,18 @@ remote_try(struct remote *remote, struct remote_loop *loop, struct http_call *ca
     (void) pthread_mutex_lock(&remote->mutex);
     unsigned seen = remote->generation;
     struct secret *secret = secret_copy(remote->secret);
+    remote->in_flight++;
     (void) pthread_mutex_unlock(&remote->mutex);
     call->secret = secret;
     int rc = http_request(remote->op, call, response, err);
     call->secret = NULL;
     secret_destroy(secret);
+    (void) pthread_mutex_lock(&remote->mutex);
+    remote->in_flight--;
+    if (rc == 0 && response->status != 401 && remote->worked < seen) {
+        remote->worked = seen;
+    }
+    (void) pthread_mutex_unlock(&remote->mutex);
     if (rc == 0 && response->status == 401) {
         return remote_login(remote, loop, seen, response, err);
     }

@@ -75,6 +75,8 @@ struct remote {
     pthread_mutex_t mutex;
     struct secret *secret; /* Authorization, or NULL */
     unsigned generation;   /* counts authentications */
+    unsigned worked;       /* the newest generation whose secret was let pass */
+    unsigned in_flight;    /* requests under way */
 };
 
 struct token_cache;

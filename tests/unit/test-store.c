@@ -175,7 +175,7 @@ test_sweep(void **state)
     (void) close(fd);
     reopen(f);
     assert_false(has_file(f, "images/ingest/new-left"));
-    (void) snprintf(path, sizeof path, "images/ingest/sha256-%s", HELLO + 7);
+    (void) snprintf(path, sizeof path, "images/ingest/sha256-%s", &HELLO[7]);
     assert_true(has_file(f, path));
     /* Nobody goes on with it for a week. */
     char full[400];
