@@ -93,7 +93,8 @@ SDK_LIB := $(BUILD)/lib/libctr-layer.a
 EXT4_LIB := $(BUILD)/lib/libctr-ext4.a
 SDK_LIBS := $(SDK_LIB) $(EXT4_LIB)
 $(SDK_LIB): $(call obj,$(wildcard sdk/lib/*.c))
-$(EXT4_LIB): $(call obj,$(wildcard sdk/ext4/*.c) $(filter-out %/plugin.c %/store.c,$(wildcard plugins/storage-ext4/*.c)))
+$(EXT4_LIB): $(call obj,$(wildcard sdk/ext4/*.c))
+$(call obj,$(wildcard sdk/ext4/*.c)): EXTRA_CPPFLAGS = $(call pkgc,ext2fs com_err)
 $(SDK_LIBS):
 	@mkdir -p $(@D)
 	@rm -f $@

@@ -2,9 +2,9 @@
  * storage-erofs: one read-only EROFS image for each image chain, shared by all its containers; a container's own disk is a copy of a
  * prepared empty ext4. In the guest both make an overlay. Starting a container costs the same whatever the image's size.
  *
- *     tmp/KEY            an image being written; swept at open
+ *     tmp/k-KEY          an image being written; swept at open
  *     chains/HEX         committed images, named by their chain ID
- *     clones/KEY/        `upper` (the writable disk) and `chain` (the chain ID that it stands on)
+ *     clones/k-KEY/      `upper` (the writable disk) and `chain` (the chain ID that it stands on)
  *     blank-BYTES        the prepared empty ext4
  */
 #include "plugins/storage-erofs/format.h"
@@ -25,9 +25,13 @@ struct work {
     int fd;
     struct tree tree;
     uint32_t next_block;
-    struct ctr_layer_limits limits;
+    uint64_t max_bytes, max_entries,
+        bytes;          /* of all layers' files, of one layer's entries; bytes so far */
+    bool failed;        /* only remove may follow */
     struct inode *file; /* whose content is arriving */
 };
+
+#define KEY_PREFIX "k-"
 
 struct storage {
     char dir[3072];
@@ -55,7 +59,7 @@ static int
 check_key(const char *key, struct ctr_error *err)
 {
     size_t length = strlen(key);
-    if (length == 0 || length > 128 || key[0] == '.' ||
+    if (length == 0 || length > 128 ||
         strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=
             length) {
         return ctr_fail(err, -EINVAL, "'%.140s' is not a key", key);
@@ -74,6 +78,14 @@ static void
 path_of(const struct storage *self, char ret[4096], const char *folder, const char *name)
 {
     snprintf(ret, 4096, "%s/%s/%s", self->dir, folder, name);
+}
+
+/* Keys get a prefix, so that one that begins with a dot is a file like others. */
+static void
+key_path(const struct storage *self, char ret[4096], const char *folder, const char *key,
+         const char *file)
+{
+    snprintf(ret, 4096, "%s/%s/" KEY_PREFIX "%s%s", self->dir, folder, key, file);
 }
 
 static int
@@ -103,7 +115,7 @@ remove_clone(const struct storage *self, const char *key)
     char path[4096];
     static const char *const files[] = {"/chain", "/upper", ""};
     for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s/clones/%s%s", self->dir, key, files[i]);
+        key_path(self, path, "clones", key, files[i]);
         (void) (i < 2 ? unlink(path) : rmdir(path));
     }
 }
@@ -131,7 +143,7 @@ static int
 read_chain(const struct storage *self, const char *key, char ret[72])
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/clones/%s/chain", self->dir, key);
+    key_path(self, path, "clones", key, "/chain");
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return -errno;
@@ -152,13 +164,20 @@ sweep_tmp(struct storage *self, const char *name, void *arg)
     (void) unlink(path);
 }
 
+static bool
+is_key_file(const char *name)
+{
+    return strncmp(name, KEY_PREFIX, strlen(KEY_PREFIX)) == 0;
+}
+
 /* A clone is whole when its `chain` file is there: it is written last. */
 static void
 sweep_clone(struct storage *self, const char *name, void *arg)
 {
     char chain[72];
-    if (read_chain(self, name, chain) != 0) {
-        remove_clone(self, name);
+    const char *key = name + strlen(KEY_PREFIX);
+    if (is_key_file(name) && read_chain(self, key, chain) != 0) {
+        remove_clone(self, key);
     }
 }
 
@@ -258,7 +277,7 @@ clone_image(const struct storage *self, struct work *work, const char *to, const
                    ? ctr_fail(err, -ENOENT, "storage-erofs: there is no snapshot %s", parent)
                    : fail_errno(err, "opening", path);
     }
-    int result = ctr_file_clone(from, to, err);
+    int result = ctr_file_clone(from, AT_FDCWD, to, NULL, err);
     close(from);
     if (result != 0) {
         return result;
@@ -273,11 +292,27 @@ clone_image(const struct storage *self, struct work *work, const char *to, const
 }
 
 static int
+check_new_key(const struct storage *self, const char *key, struct ctr_error *err)
+{
+    char path[4096], clone[4096];
+    int result = check_key(key, err);
+    if (result != 0) {
+        return result;
+    }
+    key_path(self, path, "tmp", key, "");
+    key_path(self, clone, "clones", key, "");
+    if (access(path, F_OK) == 0 || access(clone, F_OK) == 0) {
+        return ctr_fail(err, -EEXIST, "storage-erofs: key %s exists already", key);
+    }
+    return 0;
+}
+
+static int
 storage_prepare(void *arg, const char *key, const char *parent,
                 const struct ctr_storage_limits *limits, struct ctr_error *err)
 {
     struct storage *self = arg;
-    int result = check_key(key, err);
+    int result = check_new_key(self, key, err);
     if (result != 0) {
         return result;
     }
@@ -285,17 +320,15 @@ storage_prepare(void *arg, const char *key, const char *parent,
         return ctr_fail(err, -ENOENT, "storage-erofs: there is no snapshot %.80s", parent);
     }
     char path[4096];
-    path_of(self, path, "tmp", key);
+    key_path(self, path, "tmp", key, "");
     struct work *work = calloc(1, sizeof *work);
     if (work == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     work->fd = -1;
     snprintf(work->key, sizeof work->key, "%s", key);
-    work->limits =
-        (struct ctr_layer_limits){.size = sizeof work->limits,
-                                  .max_bytes = limits != NULL ? limits->max_bytes : 0,
-                                  .max_entries = limits != NULL ? limits->max_entries : 0};
+    work->max_bytes = limits != NULL ? limits->max_bytes : 0;
+    work->max_entries = limits != NULL ? limits->max_entries : 0;
     work->next = self->works;
     self->works = work;
     result = parent == NULL ? make_image(work, path, err)
@@ -314,6 +347,13 @@ on_entry(void *arg, const struct ctr_layer_entry *entry, struct ctr_error *err)
     int result = tree_put(&work->tree, entry, &node, err);
     work->file = NULL;
     if (result == 0 && entry->type == CTR_LAYER_FILE) {
+        if (work->max_bytes != 0 && entry->bytes > work->max_bytes - work->bytes) {
+            return ctr_fail(err, -EFBIG,
+                            "layer entry \"%.200s\": the image's files hold more than the "
+                            "limit of %llu bytes",
+                            entry->path, (unsigned long long) work->max_bytes);
+        }
+        work->bytes += entry->bytes;
         uint64_t blocks = (entry->bytes + EROFS_BLOCK - 1) / EROFS_BLOCK;
         if (blocks > UINT32_MAX - work->next_block) {
             return ctr_fail(err, -EFBIG, "%s: the image would be larger than 16 TiB",
@@ -378,8 +418,16 @@ storage_apply(void *arg, const char *key, int32_t tar_fd, struct ctr_error *err)
     if (work == NULL) {
         return ctr_fail(err, -ENOENT, "storage-erofs: there is no key %.130s", key);
     }
+    if (work->failed) {
+        return ctr_fail(err, -EINVAL, "storage-erofs: key %.130s failed before; remove it",
+                        key);
+    }
+    const struct ctr_layer_limits limits = {.size = sizeof limits,
+                                            .max_entries = work->max_entries};
     work->tree.layer++;
-    return ctr_layer_walk(tar_fd, &work->limits, &ops, work, err);
+    int result = ctr_layer_walk(tar_fd, &limits, &ops, work, err);
+    work->failed = result != 0;
+    return result;
 }
 
 static int
@@ -391,8 +439,12 @@ storage_commit(void *arg, const char *key, const char *chain_id, struct ctr_erro
         return ctr_fail(err, work == NULL ? -ENOENT : -EINVAL,
                         "storage-erofs: %.130s cannot be committed as %.80s", key, chain_id);
     }
+    if (work->failed) {
+        return ctr_fail(err, -EINVAL, "storage-erofs: key %.130s failed before; remove it",
+                        key);
+    }
     char from[4096], to[4096];
-    path_of(self, from, "tmp", key);
+    key_path(self, from, "tmp", key, "");
     path_of(self, to, "chains", chain_id + 7);
     int result = 0;
     if (access(to, F_OK) != 0) {
@@ -426,7 +478,7 @@ open_blank(const struct storage *self, uint64_t bytes, int *ret_fd, struct ctr_e
         return 0;
     }
     (void) unlink(tmp);
-    int result = ctr_ext4_blank(tmp, bytes, err);
+    int result = ctr_ext4_blank(tmp, bytes, 0, err);
     int fd = result == 0 ? open(tmp, O_RDONLY | O_CLOEXEC) : -1;
     if (result == 0 && (fd < 0 || fsync(fd) != 0 || rename(tmp, path) != 0)) {
         result = fail_errno(err, "making", path);
@@ -447,8 +499,8 @@ write_clone(struct storage *self, const char *key, const char *chain_id, int bla
             struct ctr_error *err)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/clones/%s/upper", self->dir, key);
-    int result = ctr_file_clone(blank, path, err);
+    key_path(self, path, "clones", key, "/upper");
+    int result = ctr_file_clone(blank, AT_FDCWD, path, NULL, err);
     int upper = result == 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (result == 0 && (upper < 0 || fsync(upper) != 0)) {
         result = fail_errno(err, "syncing", path);
@@ -459,7 +511,7 @@ write_clone(struct storage *self, const char *key, const char *chain_id, int bla
     if (result != 0) {
         return result;
     }
-    snprintf(path, sizeof path, "%s/clones/%s/chain", self->dir, key);
+    key_path(self, path, "clones", key, "/chain");
     int chain = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (chain < 0 || write(chain, chain_id, 71) != 71 || fsync(chain) != 0) {
         result = fail_errno(err, "writing", path);
@@ -476,7 +528,7 @@ storage_clone(void *arg, const char *key, const char *chain_id, uint64_t bytes,
 {
     struct storage *self = arg;
     char path[4096];
-    int result = check_key(key, err), blank = -1;
+    int result = check_new_key(self, key, err), blank = -1;
     if (result != 0) {
         return result;
     }
@@ -490,7 +542,7 @@ storage_clone(void *arg, const char *key, const char *chain_id, uint64_t bytes,
     if (result != 0) {
         return result;
     }
-    path_of(self, path, "clones", key);
+    key_path(self, path, "clones", key, "");
     if (mkdir(path, 0700) != 0) {
         result = fail_errno(err, "making", path);
     } else {
@@ -515,7 +567,7 @@ storage_disks(void *arg, const char *key, void (*each)(void *arg, const struct c
         return ctr_fail(err, -ENOENT, "storage-erofs: there is no disk %.130s", key);
     }
     path_of(self, lower, "chains", chain + 7);
-    snprintf(upper, sizeof upper, "%s/clones/%s/upper", self->dir, key);
+    key_path(self, upper, "clones", key, "/upper");
     if (stat(lower, &lower_st) != 0 || stat(upper, &upper_st) != 0) {
         return ctr_fail(err, -ENOENT,
                         "storage-erofs: the files of disk %s are gone; remove the container",
@@ -556,8 +608,9 @@ match_chain(struct storage *self, const char *name, void *arg)
 {
     struct user_search *search = arg;
     char chain[72];
-    search->found = search->found ||
-                    (read_chain(self, name, chain) == 0 && strcmp(chain, search->chain) == 0);
+    search->found = search->found || (is_key_file(name) &&
+                                      read_chain(self, name + strlen(KEY_PREFIX), chain) == 0 &&
+                                      strcmp(chain, search->chain) == 0);
 }
 
 static int
@@ -583,7 +636,8 @@ storage_remove(void *arg, const char *name, struct ctr_error *err)
     if (work != NULL) {
         drop_work(self, work);
     }
-    sweep_tmp(self, name, NULL);
+    key_path(self, path, "tmp", name, "");
+    (void) unlink(path);
     remove_clone(self, name);
     return 0;
 }
@@ -597,9 +651,9 @@ storage_usage(void *arg, const char *name, struct ctr_storage_usage *ret, struct
     if (is_chain(name)) {
         path_of(self, path, "chains", name + 7);
     } else if (check_key(name, err) == 0) {
-        snprintf(path, sizeof path, "%s/clones/%s/upper", self->dir, name);
+        key_path(self, path, "clones", name, "/upper");
         if (stat(path, &st) != 0) {
-            path_of(self, path, "tmp", name);
+            key_path(self, path, "tmp", name, "");
         }
     } else {
         return err != NULL ? err->code : -EINVAL;
@@ -630,7 +684,9 @@ static void
 list_key(struct storage *self, const char *name, void *arg)
 {
     const struct listing *listing = arg;
-    listing->each(listing->arg, name, 0);
+    if (is_key_file(name)) {
+        listing->each(listing->arg, name + strlen(KEY_PREFIX), 0);
+    }
 }
 
 static int

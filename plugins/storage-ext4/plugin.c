@@ -4,7 +4,7 @@
  * The image is written by libext2fs as an ordinary file; nothing is mounted, and no privilege is needed. What a guest has written
  * is never opened here: of a container's disk only its name, size and disk use are looked at.
  */
-#include "ext4.h"
+#include "store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -132,7 +132,7 @@ make_base(struct e4_store *store, const char *name, uint64_t size, struct ctr_er
 {
     char *path = e4_store_path(store, E4_WORK, name);
     int status = path == NULL ? ctr_fail(err, -ENOMEM, "storage: out of memory")
-                              : e4_format(path, size, store->journal, err);
+                              : ctr_ext4_blank(path, size, store->journal, err);
     free(path);
     return status;
 }
@@ -190,7 +190,7 @@ store_apply(void *self, const char *key, int32_t tar_fd, struct ctr_error *err)
     }
     char *path = e4_store_path(store, E4_WORK, name);
     status = path == NULL ? ctr_fail(err, -ENOMEM, "storage: out of memory")
-                          : e4_apply(path, tar_fd, &job->budget, err);
+                          : ctr_ext4_apply(path, tar_fd, &job->budget, err);
     job->failed = status != 0;
     free(path);
     return status;
@@ -247,7 +247,7 @@ store_clone(void *self, const char *key, const char *chain_id, uint64_t bytes,
     if (bytes != 0) {
         char *path = e4_store_path(store, E4_WORK, name);
         status = path == NULL ? ctr_fail(err, -ENOMEM, "storage: out of memory")
-                              : e4_grow(path, bytes, err);
+                              : ctr_ext4_grow(path, bytes, err);
         free(path);
     }
     if (status == 0) {

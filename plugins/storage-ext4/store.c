@@ -3,7 +3,7 @@
  * or disks/ only whole: its data is synced, then it is renamed, then the folder is synced. work/ is emptied at every open,
  * under a lock that keeps two instances off one folder.
  */
-#include "ext4.h"
+#include "store.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ e4_store_has(struct e4_store *store, enum e4_place place, const char *name,
 static int
 sync_place(struct e4_store *store, enum e4_place place, struct ctr_error *err)
 {
-    int status = e4_sync(store->folders[place]);
+    int status = ctr_file_sync(store->folders[place]);
     return status == 0 ? 0
                        : ctr_fail(err, status, "storage: sync %s/%s: %s", store->root,
                                   place_names[place], strerror(-status));
@@ -98,11 +98,12 @@ static int
 sync_file(int folder, const char *name, struct ctr_error *err)
 {
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int status = fd < 0 ? -errno : e4_sync(fd);
+    int status = fd < 0 ? -errno : ctr_file_sync(fd);
     if (fd >= 0) {
         (void) close(fd);
     }
-    return status == 0 ? 0 : e4_fail(err, -status, "storage: sync %s", name);
+    return status == 0 ? 0
+                       : ctr_fail(err, status, "storage: sync %s: %s", name, strerror(-status));
 }
 
 int
@@ -135,7 +136,7 @@ e4_store_copy(struct e4_store *store, const char *image, const char *to, struct 
     }
     /* a leftover of an interrupted try in this run */
     (void) unlinkat(store->folders[E4_WORK], to, 0);
-    int status = e4_copy(from, store->folders[E4_WORK], to, &reflink, err);
+    int status = ctr_file_clone(from, store->folders[E4_WORK], to, &reflink, err);
     (void) close(from);
     return status;
 }
@@ -143,18 +144,14 @@ e4_store_copy(struct e4_store *store, const char *image, const char *to, struct 
 uint64_t
 e4_store_inodes(struct e4_store *store, const char *image)
 {
-    struct ext2_super_block super;
+    uint64_t inodes = 0;
     int fd = openat(store->folders[E4_IMAGES], image, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return 0;
     }
-    errcode_t code = e4_pread_all(fd, &super, sizeof super, SUPERBLOCK_OFFSET);
+    (void) ctr_ext4_inodes(fd, &inodes);
     (void) close(fd);
-    uint32_t all = ext2fs_le32_to_cpu(super.s_inodes_count);
-    uint32_t unused =
-        ext2fs_le32_to_cpu(super.s_free_inodes_count) + EXT2_GOOD_OLD_FIRST_INO - 2;
-    return code == 0 && all > unused ? all - unused
-                                     : 0; /* the root counts, other fixed ones do not */
+    return inodes;
 }
 
 int
@@ -246,8 +243,8 @@ probe_clone(struct e4_store *store, struct ctr_error *err)
     }
     char block[E4_BLOCK] = "probe";
     int status = 0;
-    if (e4_pwrite_all(fd, block, sizeof block, 0) == 0) {
-        status = e4_copy(fd, folder, names[1], &store->fast_clone, err);
+    if (write(fd, block, sizeof block) == (ssize_t) sizeof block) {
+        status = ctr_file_clone(fd, folder, names[1], &store->fast_clone, err);
     }
     (void) close(fd);
     (void) unlinkat(folder, names[0], 0);

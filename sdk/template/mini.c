@@ -63,8 +63,8 @@ make_file(const struct ctr_host *host, const char *name, const char *from,
     }
     int old = from != NULL ? open(source.path, O_RDONLY | O_CLOEXEC) : -1;
     uint64_t bytes = (uint64_t) host->option_int(host, "size");
-    int result = from != NULL ? ctr_file_clone(old, file.path, err)
-                              : ctr_ext4_blank(file.path, bytes, err);
+    int result = from != NULL ? ctr_file_clone(old, AT_FDCWD, file.path, NULL, err)
+                              : ctr_ext4_blank(file.path, bytes, 0, err);
     int fd = result == 0 ? open(file.path, O_RDWR | O_CLOEXEC) : -1;
     if (result == 0 && fsync(fd) != 0) {
         result = fail(err, file.path);

@@ -51,7 +51,7 @@ reopen(struct fixture *f)
 static bool
 has_file(const struct fixture *f, const char *name)
 {
-    char path[256];
+    char path[512];
     (void) snprintf(path, sizeof path, "%s/%s", f->dir, name);
     return access(path, F_OK) == 0;
 }
@@ -168,7 +168,7 @@ test_sweep(void **state)
     assert_int_equal(ctr_ingest_open(f->store, HELLO, 5, &ingest, &offset, &f->err), 0);
     assert_int_equal(ctr_ingest_write(ingest, "hel", 3, &f->err), 0);
     ctr_ingest_abort(ingest, true);
-    char path[256];
+    char path[512];
     (void) snprintf(path, sizeof path, "%s/images/ingest/new-left", f->dir);
     int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
@@ -191,7 +191,7 @@ static void
 test_damage(void **state)
 {
     struct fixture *f = *state;
-    char digest[72], path[256];
+    char digest[72], path[512];
     assert_int_equal(ctr_blob_put(f->store, "hello", 5, digest, &f->err), 0);
     (void) snprintf(path, sizeof path, "%s/images/blobs/sha256/%s", f->dir, digest + 7);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -302,7 +302,7 @@ static void
 test_damaged_database_is_kept(void **state)
 {
     struct fixture *f = *state;
-    char path[256], wal[256];
+    char path[512], wal[512];
     put(f, "container", "a", "1");
     ctr_store_close(f->store);
     f->store = NULL;
@@ -324,7 +324,7 @@ static void
 test_index(void **state)
 {
     struct fixture *f = *state;
-    char path[256];
+    char path[512];
     assert_true(has_file(f, "images/oci-layout"));
     json_t *json = json_pack("{s:s, s:s, s:i}", "digest", HELLO, "mediaType",
                              "application/vnd.oci.image.manifest.v1+json", "size", 5);

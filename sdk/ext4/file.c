@@ -2,7 +2,7 @@
  * A file's content: blocks that hold only zeros stay holes, others are taken in order and become runs. Up to four runs
  * lie in the inode itself, more make an extent tree by libext2fs.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <ext2fs/ext3_extents.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * Directories. One that a layer touches is held in memory as a hash table (so that an entry costs the same in a directory of ten and
  * of 100,000), and packed into consecutive blocks when the layer is done. A directory that a layer does not touch is not read.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <stdlib.h>
 

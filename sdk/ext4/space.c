@@ -5,7 +5,7 @@
  * left of the run is given back at the end. Files that follow each other thus lie side by side, and the buffer
  * writes many of them at once. Blocks that were freed while still in the buffer must be flushed first (e4_inode_truncate).
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * Growing a fresh clone before its guest sees it. New groups come behind the old ones. Their descriptors may not fit between
  * superblock and bitmaps, so they then lie in the new groups themselves (meta_bg), as the kernel does it for large filesystems.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -132,7 +132,7 @@ grow_open(struct e4_image *image, const char *path, uint64_t bytes, struct ctr_e
 }
 
 int
-e4_grow(const char *path, uint64_t bytes, struct ctr_error *err)
+ctr_ext4_grow(const char *path, uint64_t bytes, struct ctr_error *err)
 {
     struct e4_image *image = NULL;
     struct stat st;

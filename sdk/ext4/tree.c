@@ -3,7 +3,7 @@
  * start at the image's root, ".." stops there, 40 links at most. The last component is never followed.
  * Removal works with lists, not recursion: a tree may be as deep as a hostile layer likes.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * The hash table of one directory's names: open addressing over indexes into the entry list; an entry that is gone keeps its slot,
  * so that a name that comes back finds it again.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * Copies of image files: the filesystem's own clone where it can, else the data segments only, by copy_file_range (the kernel copies)
  * or by hand.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #define PIECE (1024 * 1024)
 
 int
-e4_sync(int fd)
+ctr_file_sync(int32_t fd)
 {
 #ifdef F_FULLFSYNC
     if (fcntl(fd, F_FULLFSYNC) == 0) {
@@ -92,12 +92,11 @@ static errcode_t
 copy_into(int from, int to, bool *ret_reflink)
 {
 #ifdef FICLONE
-    if (ioctl(to, FICLONE, from) == 0) {
-        *ret_reflink = true;
+    *ret_reflink = ioctl(to, FICLONE, from) == 0;
+    if (*ret_reflink) {
         return 0;
     }
 #endif
-    *ret_reflink = false;
     off_t bytes = lseek(from, 0, SEEK_END);
     if (bytes < 0 || ftruncate(to, bytes) != 0) {
         return errno;
@@ -106,11 +105,14 @@ copy_into(int from, int to, bool *ret_reflink)
 }
 
 int
-e4_copy(int from, int folder, const char *name, bool *ret_reflink, struct ctr_error *err)
+ctr_file_clone(int32_t from, int32_t folder, const char *name, bool *ret_reflink,
+               struct ctr_error *err)
 {
+    bool reflink = false;
+    ret_reflink = ret_reflink != NULL ? ret_reflink : &reflink;
 #ifdef __APPLE__
-    if (fclonefileat(from, folder, name, 0) == 0) {
-        *ret_reflink = true;
+    *ret_reflink = fclonefileat(from, folder, name, 0) == 0;
+    if (*ret_reflink) {
         return 0;
     }
 #endif

@@ -1,5 +1,5 @@
 /*
- * storage-ext4: what its files share. From the ground up:
+ * The ext4 writer: what its files share. The public face is <ctr/ext4.h>. From the ground up:
  *
  *     io       libext2fs's I/O channel: a write-back block cache over one fd, with errors that stick
  *     format   the empty filesystem
@@ -11,17 +11,16 @@
  *     dir      directories as hash tables in memory, packed into blocks once, at the end
  *     tree     paths: resolving inside the image, making, removing
  *     apply    a layer's entries onto the tree
+ *     grow     a larger filesystem in place
  *     clone    copies of image files
- *     store    the folders, and who may be in them
- *     plugin   the slots
  *
  * All functions return 0 or a negative errno value with err set, unless they say otherwise.
  */
-#ifndef CTR_STORAGE_EXT4_H
-#define CTR_STORAGE_EXT4_H
+#ifndef CTR_EXT4_WRITER_H
+#define CTR_EXT4_WRITER_H
 
+#include <ctr/ext4.h>
 #include <ctr/layer.h>
-#include <ctr/storage.h>
 #include <ext2fs/ext2fs.h>
 
 #define E4_BLOCK 4096
@@ -87,11 +86,6 @@ int e4_image_open(const char *path, struct e4_image **ret, struct ctr_error *err
 /* Writes everything out. On failure the file is unusable; destroy follows in any case. */
 int e4_image_flush(struct e4_image *image, struct ctr_error *err);
 void e4_image_destroy(struct e4_image *image); /* takes NULL; writes nothing more */
-
-/* --- format --- */
-
-/* Makes a file of `bytes` with an empty root directory; it must not exist. */
-int e4_format(const char *path, uint64_t bytes, uint64_t journal_bytes, struct ctr_error *err);
 
 /* --- space --- */
 
@@ -214,80 +208,5 @@ int e4_remove(struct e4_image *image, struct e4_dir *dir, struct e4_dent *dent,
               struct ctr_error *err);
 /* Removes what lower layers have in the directory. */
 int e4_remove_lower(struct e4_image *image, struct e4_dir *dir, struct ctr_error *err);
-
-/* --- apply --- */
-
-struct e4_budget {
-    uint64_t max_bytes;   /* that are left for the key's layers; 0: no limit */
-    uint64_t max_entries; /* of one layer; 0: no limit */
-    uint64_t bytes;       /* that the layers held so far */
-};
-
-int e4_apply(const char *path, int32_t tar_fd, struct e4_budget *budget, struct ctr_error *err);
-
-/* --- clone --- */
-
-/* Copies `from` into a new file of the folder: reflink, else its data segments only; the size is the same. Not synced. After a
- * failure there is no new file. */
-int e4_copy(int from, int folder, const char *name, bool *ret_reflink, struct ctr_error *err);
-int e4_sync(int fd);
-
-/* --- grow --- */
-
-/* Makes the filesystem of a fresh clone larger; a size that it has already is fine. */
-int e4_grow(const char *path, uint64_t bytes, struct ctr_error *err);
-
-/* --- store --- */
-
-enum e4_place {
-    E4_IMAGES, /* committed snapshots */
-    E4_DISKS,  /* containers' disks */
-    E4_WORK,   /* what is half-made: emptied at every start */
-    E4_PLACES,
-};
-
-struct e4_job {
-    struct e4_job *next;
-    struct e4_budget budget;
-    bool failed; /* only remove may follow */
-    char key[130];
-};
-
-struct e4_store {
-    const struct ctr_host *host;
-    char *root;
-    int lock;
-    int folders[E4_PLACES];
-    uint64_t size, journal;
-    bool fast_clone;
-    struct e4_job *jobs; /* keys between prepare and commit */
-};
-
-#define E4_NAME_MAX 160
-
-int e4_store_open(const struct ctr_host *host, struct e4_store **ret, struct ctr_error *err);
-void e4_store_close(struct e4_store *store); /* takes NULL */
-/* The file's name of a key or chain ID in its folder; -EINVAL if it is neither. */
-int e4_store_name(const char *name, char ret[E4_NAME_MAX], bool *ret_is_chain,
-                  struct ctr_error *err);
-/* Whether the place has the file: 1, 0, or a negative code. */
-int e4_store_has(struct e4_store *store, enum e4_place place, const char *name,
-                 struct ctr_error *err);
-/* Absolute path; the caller frees. */
-char *e4_store_path(struct e4_store *store, enum e4_place place, const char *name);
-/* Removes the file durably; a missing one is no error. */
-int e4_store_unlink(struct e4_store *store, enum e4_place place, const char *name,
-                    struct ctr_error *err);
-/* Moves a finished file of the work folder to its place, durably. After a failure it is in neither or in the work folder. */
-int e4_store_publish(struct e4_store *store, const char *from, enum e4_place place,
-                     const char *to, struct ctr_error *err);
-/* Files that a snapshot holds, 0 if that cannot be read. */
-uint64_t e4_store_inodes(struct e4_store *store, const char *image);
-/* Copies a snapshot into the work folder. */
-int
-e4_store_copy(struct e4_store *store, const char *image, const char *to, struct ctr_error *err);
-/* Calls each(arg, file name) for the place's files. */
-int e4_store_each(struct e4_store *store, enum e4_place place,
-                  void (*each)(void *arg, const char *name), void *arg, struct ctr_error *err);
 
 #endif

@@ -3,7 +3,7 @@
  * tables and journal are zero already and marked so. No lost+found (e2fsck makes one when it needs it), nothing reserved for root.
  * No resize_inode: an image is not grown, it is made at its size.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define BYTES_PER_INODE 16384
+#define JOURNAL_BYTES (16u << 20)
 #define GROUPS_PER_FLEX_LOG 4
 
 static void
@@ -113,10 +114,16 @@ set_length(const char *path, uint64_t bytes, struct ctr_error *err)
 }
 
 int
-e4_format(const char *path, uint64_t bytes, uint64_t journal_bytes, struct ctr_error *err)
+ctr_ext4_blank(const char *path, uint64_t bytes, uint64_t journal_bytes, struct ctr_error *err)
 {
     struct ext2_super_block params;
     ext2_filsys fs = NULL;
+    journal_bytes = journal_bytes != 0 ? journal_bytes : JOURNAL_BYTES;
+    if (bytes % E4_BLOCK != 0 || bytes > E4_MAX_SIZE || journal_bytes > bytes / 4) {
+        return ctr_fail(err, -EINVAL,
+                        "%s: %llu is no size for an ext4 image with a journal of %llu bytes",
+                        path, (unsigned long long) bytes, (unsigned long long) journal_bytes);
+    }
     fill_params(&params, bytes);
     int status = set_length(path, bytes, err);
     if (status != 0) {

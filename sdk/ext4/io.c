@@ -5,7 +5,7 @@
  * Why not its own unix_io: file content goes past the channel in big writes, and both must agree on every block (e4_io_forget);
  * and a failed write must fail the image, at the latest at the next flush, never be lost in an eviction.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

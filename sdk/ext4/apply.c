@@ -2,7 +2,7 @@
  * A layer onto the tree. Entries are made in the order of the stream; whiteouts spare what the same layer made, wherever in the
  * stream they stand (image-spec/layer.md: they apply to lower layers only).
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 
 static int
@@ -200,11 +200,11 @@ apply_entry(struct e4_image *image, const struct ctr_layer_entry *entry, struct 
 
 struct apply {
     struct e4_image *image;
-    struct e4_budget *budget;
+    struct ctr_ext4_budget *budget;
 };
 
 static int
-count_bytes(struct e4_budget *budget, const struct ctr_layer_entry *entry,
+count_bytes(struct ctr_ext4_budget *budget, const struct ctr_layer_entry *entry,
             struct ctr_error *err)
 {
     if (budget->max_bytes != 0 && entry->bytes > budget->max_bytes - budget->bytes) {
@@ -284,7 +284,7 @@ on_opaque(void *arg, const char *path, struct ctr_error *err)
 }
 
 static int
-apply_to(struct e4_image *image, int32_t tar_fd, struct e4_budget *budget,
+apply_to(struct e4_image *image, int32_t tar_fd, struct ctr_ext4_budget *budget,
          struct ctr_error *err)
 {
     static const struct ctr_layer_ops ops = {.size = sizeof ops,
@@ -301,9 +301,12 @@ apply_to(struct e4_image *image, int32_t tar_fd, struct e4_budget *budget,
 }
 
 int
-e4_apply(const char *path, int32_t tar_fd, struct e4_budget *budget, struct ctr_error *err)
+ctr_ext4_apply(const char *path, int32_t tar_fd, struct ctr_ext4_budget *budget,
+               struct ctr_error *err)
 {
     struct e4_image *image = NULL;
+    struct ctr_ext4_budget boundless = {.size = sizeof boundless};
+    budget = budget != NULL ? budget : &boundless;
     int status = e4_image_open(path, &image, err);
     if (status == 0) {
         status = apply_to(image, tar_fd, budget, err);

@@ -3,11 +3,13 @@
  *
  * Nothing of an image is ever read that a guest has written: only snapshots are opened, container disks never.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <et/com_err.h>
 #include <pthread.h>
 #include <stdlib.h>
+
+#define SUPERBLOCK_OFFSET 1024
 
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
@@ -106,4 +108,19 @@ e4_image_destroy(struct e4_image *image)
         ext2fs_free(image->fs);
     }
     free(image);
+}
+
+int
+ctr_ext4_inodes(int32_t fd, uint64_t *ret)
+{
+    struct ext2_super_block super;
+    errcode_t code = e4_pread_all(fd, &super, sizeof super, SUPERBLOCK_OFFSET);
+    uint32_t all = ext2fs_le32_to_cpu(super.s_inodes_count);
+    uint32_t unused =
+        ext2fs_le32_to_cpu(super.s_free_inodes_count) + EXT2_GOOD_OLD_FIRST_INO - 2;
+    if (code != 0 || all <= unused) {
+        return -EIO;
+    }
+    *ret = all - unused; /* the root counts, other fixed ones do not */
+    return 0;
 }

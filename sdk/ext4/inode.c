@@ -2,7 +2,7 @@
  * Inodes: owners, modes and times as a layer's entry says, and their freeing. A freed inode is zeroed on disk, so that a new
  * one in its place starts clean.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 
 #define TIME_MIN (-(1LL << 31))

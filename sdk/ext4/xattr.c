@@ -2,7 +2,7 @@
  * Extended attributes: libext2fs places them inside the inode or in one block. POSIX ACLs come in the kernel's
  * form and are turned into ext4's by libext2fs, after their shape was checked here.
  */
-#include "ext4.h"
+#include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <stdlib.h>
 
