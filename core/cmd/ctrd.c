@@ -275,7 +275,8 @@ finish(struct daemon *d)
         ctr_engine_quit(d->engine);
     }
     if (d->socket != NULL) {
-        (void) unlink(d->socket); /* still ours: the store's lock keeps the next daemon waiting */
+        (void) unlink(
+            d->socket); /* still ours: the store's lock keeps the next daemon waiting */
     }
     free(d->socket);
     ctr_api_destroy(d->api);

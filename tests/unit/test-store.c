@@ -51,8 +51,8 @@ reopen(struct fixture *f)
 static bool
 has_file(const struct fixture *f, const char *name)
 {
-    char path[512];
-    (void) snprintf(path, sizeof path, "%s/%s", f->dir, name);
+    char path[1024];
+    (void) snprintf(path, sizeof path, "%s/%.64s", f->dir, name);
     return access(path, F_OK) == 0;
 }
 
@@ -168,7 +168,7 @@ test_sweep(void **state)
     assert_int_equal(ctr_ingest_open(f->store, HELLO, 5, &ingest, &offset, &f->err), 0);
     assert_int_equal(ctr_ingest_write(ingest, "hel", 3, &f->err), 0);
     ctr_ingest_abort(ingest, true);
-    char path[512];
+    char path[1024];
     (void) snprintf(path, sizeof path, "%s/images/ingest/new-left", f->dir);
     int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
@@ -179,7 +179,7 @@ test_sweep(void **state)
     assert_true(has_file(f, path));
     /* Nobody goes on with it for a week. */
     char full[400];
-    (void) snprintf(full, sizeof full, "%s/%s", f->dir, path);
+    (void) snprintf(full, sizeof full, "%s/%.64s", f->dir, path);
     struct timespec old[2] = {{.tv_sec = time(NULL) - 8 * 86400},
                               {.tv_sec = time(NULL) - 8 * 86400}};
     assert_int_equal(utimensat(AT_FDCWD, full, old, 0), 0);
@@ -302,7 +302,7 @@ static void
 test_damaged_database_is_kept(void **state)
 {
     struct fixture *f = *state;
-    char path[512], wal[512];
+    char path[1024], wal[1024];
     put(f, "container", "a", "1");
     ctr_store_close(f->store);
     f->store = NULL;
@@ -324,7 +324,7 @@ static void
 test_index(void **state)
 {
     struct fixture *f = *state;
-    char path[512];
+    char path[1024];
     assert_true(has_file(f, "images/oci-layout"));
     json_t *json = json_pack("{s:s, s:s, s:i}", "digest", HELLO, "mediaType",
                              "application/vnd.oci.image.manifest.v1+json", "size", 5);

@@ -14,7 +14,7 @@ works
 expect_status 125 ctr run --rm --pull never no-such-image true; one_line_error 'no-such-image'; works
 expect_status 1 ctr pull -q 127.0.0.1:1/x:y; one_line_error '127.0.0.1:1'; works
 expect_status 125 ctr run --rm --kernel /nonexistent/kernel demo true; one_line_error '/nonexistent/kernel'; works
-expect_status 125 ctr run --rm --platform linux/s390x demo true; one_line_error 's390x'; works
+expect_status 125 ctr run --rm --pull never --platform linux/s390x demo true; one_line_error 's390x'; works
 # a kernel that panics: no initramfs content that it could run
 head -c 100000 /dev/zero >"$T/notakernel"
 expect_status 125 ctr run --rm --kernel "$T/notakernel" demo true; one_line_error '.'; works

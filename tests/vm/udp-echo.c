@@ -16,7 +16,8 @@ main(void)
         char bytes[2048];
         socklen_t length = sizeof address;
         ssize_t n = recvfrom(fd, bytes, sizeof bytes, 0, (struct sockaddr *) &address, &length);
-        if (n < 0 || sendto(fd, bytes, (size_t) n, 0, (const struct sockaddr *) &address, length) != n) {
+        if (n < 0 ||
+            sendto(fd, bytes, (size_t) n, 0, (const struct sockaddr *) &address, length) != n) {
             return 1;
         }
     }
