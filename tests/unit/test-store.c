@@ -52,7 +52,7 @@ static bool
 has_file(const struct fixture *f, const char *name)
 {
     char path[1024];
-    (void) snprintf(path, sizeof path, "%s/%.64s", f->dir, name);
+    (void) snprintf(path, sizeof path, "%s/%.300s", f->dir, name);
     return access(path, F_OK) == 0;
 }
 
@@ -178,8 +178,8 @@ test_sweep(void **state)
     (void) snprintf(path, sizeof path, "images/ingest/sha256-%s", &HELLO[7]);
     assert_true(has_file(f, path));
     /* Nobody goes on with it for a week. */
-    char full[400];
-    (void) snprintf(full, sizeof full, "%s/%.64s", f->dir, path);
+    char full[1024];
+    (void) snprintf(full, sizeof full, "%s/%.300s", f->dir, path);
     struct timespec old[2] = {{.tv_sec = time(NULL) - 8 * 86400},
                               {.tv_sec = time(NULL) - 8 * 86400}};
     assert_int_equal(utimensat(AT_FDCWD, full, old, 0), 0);

@@ -27,9 +27,9 @@ expect_status 125 ctr run --rm demo true; one_line_error '[Pp]anic'
 PROFILE=$main
 
 # a profile with a typo
-sed 's/^\[vmm\]/[vmm]\nplugn = x/' "$main" >"$T/typo.ini"
+sed 's/^\[vmm\]/[vmm]\nplugn = x/; s|/main/|/typo/|g' "$main" >"$T/typo.ini"
 expect_status 1 "$BIN/ctrctl" --profile "$T/typo.ini" ps; one_line_error 'typo.ini:[0-9]+:.*plugn.*plugin'
-sed 's/^size = 1G/size = banana/' "$main" >"$T/typo.ini"
+sed 's/^size = 1G/size = banana/; s|/main/|/typo/|g' "$main" >"$T/typo.ini"
 expect_status 1 "$BIN/ctrctl" --profile "$T/typo.ini" ps; one_line_error 'typo.ini:[0-9]+:.*banana'
 expect_status 1 "$BIN/ctrctl" --profile nowhere ps; one_line_error 'nowhere'
 # a plugin of another ABI, one that others can write
