@@ -103,10 +103,13 @@ ctr_engine_image_inspect(struct ctr_engine *engine, const char *ref, const char 
                          struct ctr_error *err)
 {
     struct ctr_image image = {0};
-    if (platform == NULL || *platform == '\0') {
-        platform = engine->conf->engine.platform;
+    bool any = platform == NULL || *platform == '\0';
+    int rc = ctr_image_resolve(engine->images, ref,
+                               any ? engine->conf->engine.platform : platform, &image, err);
+    if (rc < 0 && any) { /* an image of another platform only is one to look at, too */
+        rc = ctr_image_resolve(engine->images, ref, NULL, &image, err);
     }
-    if (ctr_image_resolve(engine->images, ref, platform, &image, err) < 0) {
+    if (rc < 0) {
         return NULL;
     }
     json_t *json = image_json(engine, &image);

@@ -302,6 +302,20 @@ ctr_container_finish_remove(struct ctr_container *c, struct ctr_error *err)
     return rc;
 }
 
+/* A removed image leaves behind what its last container's disk stood on: that goes with the container. */
+static void
+collect_image(struct ctr_engine *engine, const char *image_id)
+{
+    struct ctr_image image = {0};
+    struct ctr_error err = CTR_ERROR_INIT;
+    if (ctr_image_resolve(engine->images, image_id, NULL, &image, &err) == 0) {
+        ctr_image_finish(&image);
+    } else if (err.code == -ENOENT && ctr_images_collect(engine->images, engine->storages,
+                                                         engine->n_storages, &err) < 0) {
+        ctr_log(CTR_LEVEL_WARN, "image=%s error=\"%s\"", image_id, err.msg);
+    }
+}
+
 int
 ctr_engine_container_remove(struct ctr_engine *engine, const char *ref, bool force,
                             struct ctr_error *err)
@@ -328,6 +342,9 @@ ctr_engine_container_remove(struct ctr_engine *engine, const char *ref, bool for
     } else {
         ctr_engine_unlock(engine);
         rc = ctr_container_finish_remove(c, err);
+        if (rc == 0) {
+            collect_image(engine, ctr_json_str(c->image, "id", ""));
+        }
         ctr_engine_lock(engine);
     }
     ctr_container_release(c);
