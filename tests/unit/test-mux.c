@@ -16,7 +16,7 @@
 struct box {
     struct ctr_loop *loop;
     struct ctr_guest *guest;
-    int peer;
+    int peer, host; /* the guest's end is here; `host` is core/guest's */
     struct ctr_stream *stream; /* 3 */
     unsigned closed, events, replies, ends;
     size_t bytes;
@@ -82,6 +82,7 @@ setup(void **state)
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     box->peer = pair[1];
+    box->host = pair[0];
     assert_int_equal(ctr_loop_create(&box->loop, &err), 0);
     assert_int_equal(ctr_guest_create(box->loop, pair[0], &events, box, &box->guest, &err), 0);
     box->stream = ctr_stream_open(box->guest, &stream_events, box);
@@ -198,6 +199,7 @@ more_than_the_window(void **state)
     assert_int_equal(ctr_guest_request(box->guest, request, on_reply, box, &err), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        (void) close(box->host);
         for (int i = 0; i < 100; i++) {
             uint8_t bytes[CTR_YAMUX_HEADER];
             struct ctr_yamux_header header = {CTR_YAMUX_DATA, 0, 3, sizeof zeros};
@@ -321,6 +323,7 @@ pings_do_not_pile_up(void **state)
     struct box *box = *state;
     pid_t pid = fork();
     if (pid == 0) {
+        (void) close(box->host);
         static uint8_t bytes[CTR_YAMUX_HEADER * 1000];
         struct ctr_yamux_header header = {CTR_YAMUX_PING, CTR_YAMUX_SYN, 0, 1};
         for (size_t i = 0; i < 1000; i++) {
@@ -388,7 +391,10 @@ header_survives_the_codec(void **state)
     ctr_yamux_encode(&in, bytes);
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(ctr_yamux_decode(bytes, &out), 0);
-    assert_memory_equal(&in, &out, sizeof in);
+    assert_int_equal(in.type, out.type);
+    assert_int_equal(in.flags, out.flags);
+    assert_int_equal(in.stream, out.stream);
+    assert_int_equal(in.length, out.length);
 }
 
 int
