@@ -21,29 +21,29 @@ INIT_FLAGS = -std=gnu11 -O2 -g $(WARN) -fstack-protector-strong -D_FORTIFY_SOURC
 # Programs that run at build.
 $(GUEST_DIR)/seccomp-gen: guest/init/seccomp-gen.c guest/init/seccomp-list.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O1 $(WARN) -o $@ $< -lseccomp
+	$(say)$(CC) -std=gnu11 -O1 $(WARN) -o $@ $< -lseccomp
 $(GUEST_DIR)/mkinitramfs: guest/kernel/mkinitramfs.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O1 $(WARN) -o $@ $<
+	$(say)$(CC) -std=gnu11 -O1 $(WARN) -o $@ $<
 
 # ctr-init for $(1). jansson is the host's, or for another architecture what kernel-fetch brought.
 define guest_arch
 $(GUEST_DIR)/$(1)/seccomp-filter.h: $(GUEST_DIR)/seccomp-gen
 	@mkdir -p $$(@D)
-	$$< $(1) >$$@
+	$$(say)$$< $(1) >$$@
 $(GUEST_DIR)/$(1)/confine.o: $(GUEST_DIR)/$(1)/seccomp-filter.h
 $(GUEST_DIR)/$(1)/%.o: guest/init/%.c
 	@mkdir -p $$(@D)
-	$$(GUEST_CC_$(1)) $$(INIT_FLAGS) -I$(GUEST_DIR)/$(1) $(if $(filter-out $(GUEST_HOST),$(1)),-isystem $(GUEST_DIR)/jansson-$(1)) -MMD -MP -c -o $$@ $$<
+	$$(say)$$(GUEST_CC_$(1)) $$(INIT_FLAGS) -I$(GUEST_DIR)/$(1) $(if $(filter-out $(GUEST_HOST),$(1)),-isystem $(GUEST_DIR)/jansson-$(1)) -MMD -MP -c -o $$@ $$<
 $(GUEST_SHARE)/$(1)/ctr-init: $(INIT_VM:%=$(GUEST_DIR)/$(1)/%.o)
 	@mkdir -p $$(@D)
-	$$(GUEST_CC_$(1)) -static -s -o $$@ $$^ $(if $(filter-out $(GUEST_HOST),$(1)),$(wildcard $(GUEST_DIR)/sysroot-$(1)/usr/lib/*/libjansson.a),$$(GUEST_JANSSON))
+	$$(say)$$(GUEST_CC_$(1)) -static -s -o $$@ $$^ $(if $(filter-out $(GUEST_HOST),$(1)),$(wildcard $(GUEST_DIR)/sysroot-$(1)/usr/lib/*/libjansson.a),$$(GUEST_JANSSON))
 $(GUEST_SHARE)/$(1)/initramfs: $(GUEST_SHARE)/$(1)/ctr-init $(GUEST_DIR)/mkinitramfs guest/kernel/modules $(GUEST_DIR)/kernel-$(1)
-	$(GUEST_DIR)/mkinitramfs $$< guest/kernel/modules $(GUEST_DIR)/kernel-$(1)/lib/modules >$$@
+	$$(say)$(GUEST_DIR)/mkinitramfs $$< guest/kernel/modules $(GUEST_DIR)/kernel-$(1)/lib/modules >$$@
 $(if $(filter-out $(GUEST_HOST),$(1)),$(INIT_VM:%=$(GUEST_DIR)/$(1)/%.o): $(GUEST_DIR)/jansson-$(1)/jansson.h)
 $(GUEST_DIR)/jansson-$(1)/jansson.h: $(wildcard $(GUEST_DIR)/sysroot-$(1)/usr/include/jansson.h)
 	@mkdir -p $$(@D)
-	cp $(GUEST_DIR)/sysroot-$(1)/usr/include/jansson*.h $$(@D)
+	@cp $(GUEST_DIR)/sysroot-$(1)/usr/include/jansson*.h $$(@D)
 -include $(wildcard $(GUEST_DIR)/$(1)/*.d)
 endef
 $(foreach a,amd64 arm64,$(eval $(call guest_arch,$a)))
@@ -51,10 +51,10 @@ GUEST_JANSSON := -ljansson
 
 $(GUEST_SHARE)/amd64/vmlinux: $(GUEST_DIR)/kernel-amd64 guest/kernel/extract-vmlinux
 	@mkdir -p $(@D)
-	guest/kernel/extract-vmlinux $</boot/vmlinuz-* $@
+	$(say)guest/kernel/extract-vmlinux $</boot/vmlinuz-* $@
 $(GUEST_SHARE)/arm64/vmlinux: $(GUEST_DIR)/kernel-arm64
 	@mkdir -p $(@D)
-	cp $</boot/vmlinuz-* $@
+	$(say)cp $</boot/vmlinuz-* $@
 
 # What can be built with what has been fetched.
 guest_kernel = $(wildcard $(GUEST_DIR)/kernel-$(1)/boot)
@@ -72,7 +72,7 @@ kernel-fetch:
 INIT_FAKE_OBJECTS := $(INIT_FAKE:%=$(BUILD)/obj/guest/init/%.o)
 $(BUILD)/tests/bin/ctr-init-fake: $(INIT_FAKE_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg,jansson)
+	$(say)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg,jansson)
 test-programs: $(BUILD)/tests/bin/ctr-init-fake
 
 # fuzz-boot runs what ctr-init parses.

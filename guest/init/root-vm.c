@@ -13,6 +13,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,15 +172,17 @@ nibble(char c)
 static int
 seed_random(const char *hex, struct fault *fault)
 {
-    struct {
+    enum { BYTES = 32 };
+    union {
         struct rand_pool_info info;
-        uint8_t bytes[32];
-    } pool = {.info = {.entropy_count = 256, .buf_size = sizeof pool.bytes}};
-    bool good = hex != NULL && strlen(hex) == 2 * sizeof pool.bytes;
-    for (size_t i = 0; good && i < sizeof pool.bytes; i++) {
+        uint8_t raw[sizeof(struct rand_pool_info) + BYTES];
+    } pool = {.info = {.entropy_count = 8 * BYTES, .buf_size = BYTES}};
+    bool good = hex != NULL && strlen(hex) == (size_t) 2 * BYTES;
+    for (size_t i = 0; good && i < BYTES; i++) {
         int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
         good = high >= 0 && low >= 0;
-        pool.bytes[i] = (uint8_t) ((unsigned) high << 4 | (unsigned) low);
+        pool.raw[offsetof(struct rand_pool_info, buf) + i] =
+            (uint8_t) ((unsigned) high << 4 | (unsigned) low);
     }
     if (!good) {
         return fault_set(fault, "EINVAL", "the seed is not 64 lower-case hex digits");
