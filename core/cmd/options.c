@@ -131,6 +131,13 @@ missing_value(const struct ctl *ctl, const struct ctl_option *option, struct ctr
                     short_path(ctl), option->name, option->name, option->argument, ctl->path);
 }
 
+/* Commands take the global options too, but the version is asked of ctrctl alone: `run -v` is docker's for volumes. */
+static const struct ctl_option *
+inherited(const struct ctl_option *option)
+{
+    return option != NULL && strcmp(option->name, "version") == 0 ? NULL : option;
+}
+
 /* argv[*at] begins with "--". */
 static int
 parse_long(struct ctl *ctl, int argc, char **argv, int *at, struct ctr_error *err)
@@ -140,7 +147,7 @@ parse_long(struct ctl *ctl, int argc, char **argv, int *at, struct ctr_error *er
     const char *value = text[length] == '=' ? text + length + 1 : NULL;
     const struct ctl_option *option = option_by_name(ctl->command->options, text, length);
     if (option == NULL) {
-        option = option_by_name(ctl_global_options, text, length);
+        option = inherited(option_by_name(ctl_global_options, text, length));
     }
     if (option == NULL) {
         return unknown_option(ctl, ctl->command->options, argv[*at], err);
@@ -164,7 +171,7 @@ parse_short(struct ctl *ctl, int argc, char **argv, int *at, struct ctr_error *e
     for (const char *p = argv[*at] + 1; *p != '\0'; p++) {
         const struct ctl_option *option = option_by_letter(ctl->command->options, *p);
         if (option == NULL) {
-            option = option_by_letter(ctl_global_options, *p);
+            option = inherited(option_by_letter(ctl_global_options, *p));
         }
         if (option == NULL) {
             char text[3] = {'-', *p, '\0'};

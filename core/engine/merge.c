@@ -8,6 +8,9 @@
  */
 #include "core/engine/engine-priv.h"
 
+/* With less, a distribution's kernel does not reach its first process. */
+#define MEMORY_MIN_MIB 96
+
 #define ENV_MAX 4096
 #define LABELS_MAX 4096
 #define PATH_DEFAULT "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -294,8 +297,12 @@ merge_machine(json_t *spec, const struct ctr_conf_engine *defaults, struct ctr_e
     int64_t memory = ctr_json_int(spec, "memory", 0), cpus = ctr_json_int(spec, "cpus", 0);
     if (memory == 0) {
         memory = (int64_t) defaults->memory;
-    } else if (memory < 6 * mib) {
-        return ctr_fail(err, -EINVAL, "Minimum memory limit allowed is 6MB");
+    } else if (memory < MEMORY_MIN_MIB * mib) {
+        return ctr_fail(
+            err, -EINVAL,
+            "a VM needs %d MiB of memory at least, its kernel has a part of it; ask for "
+            "--memory %dm or more",
+            MEMORY_MIN_MIB, MEMORY_MIN_MIB);
     }
     if (cpus == 0) {
         cpus = defaults->cpus;

@@ -315,6 +315,8 @@ class Client:
         e = execs[parts[1]]
         if parts[2] == "resize":
             return self.container_resize(e, query, body)
+        if body.get("ConsoleSize"):
+            e.body["ConsoleSize"] = body["ConsoleSize"]
         if body.get("Detach"):
             e.start()
             return self.reply(200)

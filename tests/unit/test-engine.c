@@ -99,8 +99,8 @@ test_env_and_labels(void **state)
 static void
 test_machine(void **state)
 {
-    check("{\"memory\":6291457}", IMAGE, "[\"/e\",\"c1\",\"c2\"]", "memory", "7340032");
-    check("{\"memory\":1000}", IMAGE, NULL, NULL, "Minimum memory");
+    check("{\"memory\":104857601}", IMAGE, "[\"/e\",\"c1\",\"c2\"]", "memory", "105906176");
+    check("{\"memory\":1000}", IMAGE, NULL, NULL, "96 MiB");
     check("{\"cpus\":5000}", IMAGE, NULL, NULL, "out of range");
     check("{\"cpus\":-1}", IMAGE, NULL, NULL, "out of range");
     check("{\"hostname\":\"a b\"}", IMAGE, NULL, NULL, "hostname");
