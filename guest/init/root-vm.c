@@ -3,6 +3,7 @@
  *
  * ctr-init's own root is the initramfs, bound over itself: pivot_root in a container needs a root that is mounted on something.
  */
+#include "loop.h"
 #include "root.h"
 #include "vm.h"
 #include <dirent.h>
@@ -18,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -215,10 +218,23 @@ root_boot(const json_t *boot, struct fault *fault)
     return cgroup < 0 ? -1 : 0;
 }
 
+static void
+load_late(struct watch *watch, uint32_t events)
+{
+    watch_close(watch);
+    modules_load("late");
+}
+
+/* Balloon and the like can wait: a short command must not. */
 void
 root_settled(void)
 {
-    modules_load("late");
+    static struct watch timer;
+    struct itimerspec soon = {.it_value = {.tv_sec = 1}};
+    timer =
+        (struct watch){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), .ready = load_late};
+    (void) timerfd_settime(timer.fd, 0, &soon, NULL);
+    (void) watch_set(&timer, EPOLLIN);
 }
 
 /* --- processes --- */
