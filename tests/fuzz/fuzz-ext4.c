@@ -1,7 +1,7 @@
 /*
- * Layers onto ext4. Bytes become entries of one or more layers over a handful of names, so that links, type changes and whiteouts
+ * Layers onto a storage plugin's images: ext4, and by fuzz-erofs.c EROFS. Bytes become entries of one or more layers over a handful of names, so that links, type changes and whiteouts
  * meet each other; the layers then go through the plugin's slots as tar streams. Every 8th image (all of them with
- * CTR_FUZZ_FSCK=1) must pass e2fsck -fn.
+ * CTR_FUZZ_FSCK=1) must pass its filesystem's own check, and can be built on.
  */
 #include "tests/storage-host.h"
 #include <ftw.h>
@@ -16,6 +16,10 @@ extern char **environ;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define TAR_MAX (4 << 20)
+#ifndef FUZZ_FSCK
+#define FUZZ_FSCK "e2fsck", "-fn"
+#define FUZZ_OPTIONS "size=64M,journal=4M"
+#endif
 
 struct input {
     const uint8_t *data;
@@ -192,26 +196,29 @@ check_image(const char *path)
     pid_t pid;
     int status = 0;
     posix_spawn_file_actions_t quiet;
-    const char *const argv[] = {"e2fsck", "-fn", path, NULL};
+    const char *const argv[] = {FUZZ_FSCK, path, NULL};
     snprintf(log, sizeof log, "%s/fsck", folder);
     posix_spawn_file_actions_init(&quiet);
     posix_spawn_file_actions_addopen(&quiet, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&quiet, 1, 2);
-    int code = posix_spawnp(&pid, "e2fsck", &quiet, NULL, (char *const *) argv, environ);
+    int code = posix_spawnp(&pid, argv[0], &quiet, NULL, (char *const *) argv, environ);
     posix_spawn_file_actions_destroy(&quiet);
     if (code != 0) {
         return; /* not installed */
     }
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        fprintf(stderr, "e2fsck -fn %s: see %s\n", path, log);
+        fprintf(stderr, "%s %s: see %s\n", argv[0], path, log);
         abort();
     }
 }
 
+/* The first one holds the image. */
 static void
 take_disk(void *arg, const struct ctr_disk *disk)
 {
-    snprintf(arg, 600, "%s", disk->path);
+    if (*(char *) arg == '\0') {
+        snprintf(arg, 600, "%s", disk->path);
+    }
 }
 
 static struct storage_host host;
@@ -248,7 +255,7 @@ start(void)
 {
     struct ctr_error err = CTR_ERROR_INIT;
     if (mkdtemp(folder) == NULL ||
-        storage_host_init(&host, &ctr_plugin, folder, "size=64M,journal=4M") != 0 ||
+        storage_host_init(&host, &ctr_plugin, folder, FUZZ_OPTIONS) != 0 ||
         host.ops->open(&host.host, &self, &err) != 0) {
         fprintf(stderr, "%s\n", err.msg);
         abort();
@@ -292,6 +299,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         }
         check_image(path);
+        if (host.ops->prepare(self, "k", chain, &limits, &err) != 0 ||
+            host.ops->remove(self, "k", &err) != 0) {
+            fprintf(stderr, "on top of it: %s\n", err.msg);
+            abort();
+        }
         (void) host.ops->remove(self, "c", NULL);
         (void) host.ops->remove(self, chain, NULL);
     }
