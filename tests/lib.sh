@@ -65,7 +65,7 @@ use_profile() {
 # With CTR_VALGRIND each ctrctl, and by it the whole engine (ctrd, ctr-sandbox, ctr-net), runs under valgrind, whose words are in $T/valgrind.PID.
 ctr() {
     if [ -n "${CTR_VALGRIND:-}" ]; then
-        valgrind -q --trace-children=yes --trace-children-skip='*/ctr-init-fake' --log-file="$T/valgrind.%p" --leak-check=full \
+        valgrind -q --vgdb=no --trace-children=yes --trace-children-skip='*/ctr-init-fake' --log-file="$T/valgrind.%p" --leak-check=full \
             --errors-for-leak-kinds=definite --show-leak-kinds=definite "$BIN/ctrctl" --profile "$PROFILE" "$@"
     else
         "$BIN/ctrctl" --profile "$PROFILE" "$@"
