@@ -40,8 +40,8 @@ ports_of(const json_t *container)
     {
         add_port(&buf, port);
     }
-    ctr_buf_puts(&buf, "");
-    return buf.length > 0 ? ctr_buf_take(&buf) : strdup("");
+    ctr_buf_puts(&buf, ""); /* without ports it is an empty text, not NULL */
+    return ctr_buf_take(&buf);
 }
 
 /* "a=1,b=2" of an object of text; only its names if values is off. */
