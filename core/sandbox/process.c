@@ -159,7 +159,8 @@ ctr_process_create(struct ctr_sandbox *sandbox, const char *id, json_t *json,
     process->sandbox = sandbox;
     process->is_init = sandbox->init == NULL;
     process->tty = ctr_json_bool(json, "tty", false);
-    process->stdin_once = stdin_once;
+    /* A terminal has no end of its own: a client that detaches from it leaves it open for the next. */
+    process->stdin_once = stdin_once && !process->tty;
     process->in.process = process->out.process = process->err.process = process;
     process->out.ended = process->err.ended = true;
     json_t *streams = json_object();

@@ -34,7 +34,7 @@
  *   signal and resize of the container's process are kept while it boots. stats: {"pid","memory_host","memory_guest","cpu_ns"}. Of ended execs the last 256 are told.
  *   Errors: {"error":{"code":"ESRCH","message":"…"}}.
  *
- * Raw stream: client to process: bytes; a half-close (shutdown) ends stdin if `stdin` was asked for and stdin_once is set (an exec: always). Process to client: with a tty raw bytes,
+ * Raw stream: client to process: bytes; a half-close (shutdown) ends stdin if `stdin` was asked for and stdin_once is set (an exec: always), but never that of a terminal. Process to client: with a tty raw bytes,
  * else Docker's frames: { stream 1|2, 0, 0, 0, length u32 big-endian } payload. The end of the stream: all output was sent and the process ended.
  * A slow client holds back the guest, nobody else.
  *
