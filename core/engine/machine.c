@@ -214,16 +214,16 @@ ctr_machine_write(struct ctr_engine *engine, struct ctr_launch *launch, struct c
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     CTR_AUTO(json)
-    json_t *json =
-        json_pack("{s:s,s:O,s:O,s:O,s:O,s:b,s:b,s:O,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:I}", "id",
-                  c->id, "vmm", vmm, "machine", machine, "ports", ports, "boot", boot,
-                  "open_stdin", ctr_json_bool(c->spec, "open_stdin", false), "stdin_once",
-                  ctr_json_bool(c->spec, "stdin_once", false), "attach", attach, "socket",
-                  socket, "run_dir", conf->run, "log", log, "log_size",
-                  (json_int_t) conf->log_size, "console_size", (json_int_t) conf->console_size,
-                  "boot_timeout", (json_int_t) conf->boot_timeout, "stop_signal",
-                  ctr_signal_number(ctr_json_str(c->spec, "stop_signal", "TERM")),
-                  "stop_timeout", (json_int_t) (timeout < 0 ? 0 : timeout));
+    json_t *json = json_pack(
+        "{s:s,s:O,s:O,s:O,s:O,s:b,s:b,s:O,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:I,s:b}", "id", c->id,
+        "vmm", vmm, "machine", machine, "ports", ports, "boot", boot, "open_stdin",
+        ctr_json_bool(c->spec, "open_stdin", false), "stdin_once",
+        ctr_json_bool(c->spec, "stdin_once", false), "attach", attach, "socket", socket,
+        "run_dir", conf->run, "log", log, "log_size", (json_int_t) conf->log_size,
+        "console_size", (json_int_t) conf->console_size, "boot_timeout",
+        (json_int_t) conf->boot_timeout, "stop_signal",
+        ctr_signal_number(ctr_json_str(c->spec, "stop_signal", "TERM")), "stop_timeout",
+        (json_int_t) (timeout < 0 ? 0 : timeout), "ephemeral", c->auto_remove);
     if (json == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }

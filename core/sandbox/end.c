@@ -1,7 +1,7 @@
 /*
  * The end of the story: the outcome is set once, by whoever is first; then, in this order, output goes to the clients (who have
  * 5 s), exit.json is written durably, the event is told, streams are closed, the machine goes off by itself within
- * 10 s or is killed, and when the last words are out the loop stops.
+ * 10 s or is killed (at once if nothing in it is wanted), and when the last words are out the loop stops.
  */
 #include "core/sandbox/sandbox-priv.h"
 
@@ -76,12 +76,25 @@ outcome_event(const struct ctr_sandbox *sandbox)
     return event;
 }
 
+/* Whether there is nothing in the machine to wait for. A disk that goes with its container need not be written out, unless
+ * somebody stopped the container: then it may be for a restart. Execs are given the time to tell their own ends. */
+static bool
+ends_at_once(const struct ctr_sandbox *sandbox)
+{
+    bool unwanted = sandbox->spec.ephemeral && !sandbox->stopped && sandbox->execs == NULL;
+    return sandbox->failure != NULL || sandbox->killed || unwanted;
+}
+
 /* Records the end, tells it, closes the streams, lets the machine go. */
 static void
 conclude(struct ctr_sandbox *sandbox)
 {
     struct ctr_error err = CTR_ERROR_INIT;
     sandbox->phase = CTR_ENDING;
+    bool off_now = ends_at_once(sandbox);
+    if (off_now) {
+        ctr_vm_kill(sandbox); /* first: it ends while the record is written */
+    }
     if (sandbox->foreign) {
         ctr_log(CTR_LEVEL_ERROR, "folder=%s error=\"another ctr-sandbox has it\"",
                 sandbox->folder);
@@ -103,10 +116,6 @@ conclude(struct ctr_sandbox *sandbox)
     ctr_timer_remove(ctr_steal(&sandbox->boot_timer));
     ctr_timer_remove(ctr_steal(&sandbox->stop_timer));
     ctr_timer_remove(ctr_steal(&sandbox->flush_timer));
-    bool off_now = sandbox->failure != NULL || sandbox->killed;
-    if (off_now) {
-        ctr_vm_kill(sandbox); /* there is nothing in it to wait for */
-    }
     ctr_arm(sandbox, &sandbox->end_timer, off_now ? CTR_LAST_WORDS_MS : CTR_POWEROFF_MS,
             on_end_timeout);
     if (sandbox->init != NULL) {

@@ -283,6 +283,7 @@ ctr_sandbox_stop(struct ctr_sandbox *sandbox, int signal, int64_t timeout_s)
     if (sandbox->phase >= CTR_EXITED) {
         return;
     }
+    sandbox->stopped = true;
     if (sandbox->phase == CTR_BOOTING) {
         sandbox->early_signals |= UINT64_C(1) << (signal - 1);
     } else {

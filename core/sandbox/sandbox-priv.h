@@ -50,6 +50,7 @@ struct ctr_spec {
     struct ctr_spec_attach *attach;
     size_t n_attach;
     bool tty, open_stdin, stdin_once;
+    bool ephemeral; /* the disk goes with the container */
     const char *socket, *run_dir, *log;
     char *console; /* owned */
     int64_t log_size, boot_timeout, stop_timeout;
@@ -270,7 +271,7 @@ struct ctr_sandbox {
     enum ctr_phase phase;
     bool foreign;           /* FOLDER belongs to another sandbox: nothing is written */
     bool killed;            /* the VM was ended on purpose */
-    bool stop_killed;       /* a stop has come to SIGKILL */
+    bool stopped, stop_killed;       /* a stop has come to SIGKILL */
     bool flushed;           /* clients had their time to take the output */
     json_t *outcome;        /* {"code","reason","error","finished_at"}, from CTR_EXITED on */
     const char *failure;    /* the code name of a start that failed, else NULL */

@@ -12,7 +12,10 @@
  *    "open_stdin":true, "stdin_once":true,                                       without open_stdin the process reads /dev/null
  *    "attach":[{"fd":5,"stdin":true,"stdout":true,"stderr":true}],               clients that attached before the start
  *    "socket":"/run/…/s/ID.sock", "run_dir":…, "log":"FOLDER/container.log", "log_size":BYTES, "console_size":BYTES,
- *    "boot_timeout":SECONDS, "stop_signal":15, "stop_timeout":SECONDS}
+ *    "boot_timeout":SECONDS, "stop_signal":15, "stop_timeout":SECONDS,
+ *    "ephemeral":true}                                                           the disk goes with the container (--rm)
+ *
+ * An ephemeral machine is not powered off but ended, once its process has ended by itself and all output is out: nobody will look at its disk.
  *
  * It writes into FOLDER: container.log (and .1), console.ring, state.json {"pid","start_time","started_at"} and, exactly once, exit.json {"code","reason","error",
  * "finished_at"}; reason: exited, killed, oom, panic, vmm-lost, boot-failed. All atomically and durably. state.json is there before the boot, with started_at 0.

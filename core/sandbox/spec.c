@@ -261,6 +261,7 @@ read_rest(struct reader *reader, const char *folder, struct ctr_spec *spec)
     spec->tty = ctr_json_bool(json_object_get(spec->boot, "process"), "tty", false);
     spec->open_stdin = ctr_json_bool(json, "open_stdin", false);
     spec->stdin_once = ctr_json_bool(json, "stdin_once", false);
+    spec->ephemeral = ctr_json_bool(json, "ephemeral", false);
     int code = path(reader, json, "socket", &spec->socket);
     code = code < 0 ? code : path(reader, json, "run_dir", &spec->run_dir);
     code = code < 0 ? code : path(reader, json, "log", &spec->log);
