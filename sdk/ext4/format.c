@@ -78,6 +78,26 @@ mark_zeroed(ext2_filsys fs)
     ext2fs_mark_super_dirty(fs);
 }
 
+/* Blocks that can never hold files: all that is taken but for the root folder, as the kernel counts. With it in the superblock a mount
+ * need not count over all groups and then write every copy of the superblock. */
+static errcode_t
+set_overhead(ext2_filsys fs, uint64_t journal_bytes)
+{
+    struct ext2_inode root, journal;
+    errcode_t code = ext2fs_read_inode(fs, EXT2_ROOT_INO, &root);
+    code = code == 0 ? ext2fs_read_inode(fs, EXT2_JOURNAL_INO, &journal) : code;
+    if (code != 0) {
+        return code;
+    }
+    const uint64_t sectors = E4_BLOCK / 512;
+    uint64_t used = ext2fs_blocks_count(fs->super) - ext2fs_free_blocks_count(fs->super);
+    uint64_t files =
+        (ext2fs_inode_i_blocks(fs, &root) + ext2fs_inode_i_blocks(fs, &journal)) / sectors;
+    fs->super->s_overhead_clusters = (uint32_t) (used - files + journal_bytes / E4_BLOCK);
+    ext2fs_mark_super_dirty(fs);
+    return 0;
+}
+
 static errcode_t
 fill_tables(ext2_filsys fs, uint64_t journal_bytes)
 {
@@ -93,7 +113,7 @@ fill_tables(ext2_filsys fs, uint64_t journal_bytes)
         code = ext2fs_add_journal_inode2(fs, (blk_t) (journal_bytes / E4_BLOCK), ~0ULL,
                                          EXT2_MKJOURNAL_LAZYINIT | EXT2_MKJOURNAL_NO_MNT_CHECK);
     }
-    return code;
+    return code == 0 ? set_overhead(fs, journal_bytes) : code;
 }
 
 /* The length is set by hand: libext2fs writes no block of an empty group. */

@@ -100,6 +100,7 @@ grow_to(ext2_filsys fs, const struct growth *growth)
     if (code != 0) {
         return code;
     }
+    blk64_t used = growth->old_blocks - ext2fs_free_blocks_count(fs->super);
     stretch_last(fs, growth);
     for (dgrp_t group = growth->old_groups; group < growth->groups; group++) {
         add_group(fs, group);
@@ -107,6 +108,10 @@ grow_to(ext2_filsys fs, const struct growth *growth)
     for (dgrp_t group = growth->old_groups; code == 0 && group < growth->groups; group++) {
         code = ext2fs_allocate_group_table(fs, group, fs->block_map);
         ext2fs_group_desc_csum_set(fs, group);
+    }
+    blk64_t used_now = growth->blocks - ext2fs_free_blocks_count(fs->super);
+    if (fs->super->s_overhead_clusters != 0) { /* else the kernel will count */
+        fs->super->s_overhead_clusters += (uint32_t) (used_now - used);
     }
     fs->flags &= ~EXT2_FLAG_MASTER_SB_ONLY; /* the copies must tell the new size too */
     ext2fs_mark_super_dirty(fs);
