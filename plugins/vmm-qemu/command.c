@@ -188,8 +188,10 @@ add_processor(struct command *command, const struct qemu *qemu, const struct pla
     } else {
         add(command, "%s", qemu_accel_name(plan->accel));
     }
+    /* Without "fast" string instructions, which tcg does byte by byte: guests then move words, and boot in a tenth less time. */
+    const char *emulated = arm ? "neoverse-n1" : "max,-erms,-fsrm";
     add(command, "-cpu");
-    add(command, "%s", plan->accel != ACCEL_TCG ? "host" : arm ? "neoverse-n1" : "max");
+    add(command, "%s", plan->accel != ACCEL_TCG ? "host" : emulated);
     add(command, "-smp");
     add(command, "%u", machine->cpus);
     add(command, "-m");
