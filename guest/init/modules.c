@@ -4,11 +4,14 @@
  * /modules/list holds lines "group name"; the file is /modules/name.ko. The list is in order of dependence and made at build.
  */
 #include "vm.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -47,7 +50,43 @@ modules_load(const char *group)
     }
 }
 
+/* Whether there is a virtio device of this type. */
+static bool
+any_device(unsigned long type)
+{
+    DIR *dir = opendir("/sys/bus/virtio/devices");
+    struct dirent *entry;
+    bool found = false;
+    while (dir != NULL && !found && (entry = readdir(dir)) != NULL) {
+        char path[PATH_MAX], text[16] = "";
+        (void) snprintf(path, sizeof path, "/sys/bus/virtio/devices/%s/device", entry->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            found = read(fd, text, sizeof text - 1) > 0 && strtoul(text, NULL, 16) == type;
+            (void) close(fd);
+        }
+    }
+    if (dir != NULL) {
+        (void) closedir(dir);
+    }
+    return found;
+}
+
 void
+modules_load_drivers(void)
+{
+    static const struct {
+        unsigned long type;
+        const char *group;
+    } drivers[] = {{3, "console"}, {2, "disk"}, {1, "net"}};
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+        if (any_device(drivers[i].type)) {
+            modules_load(drivers[i].group);
+        }
+    }
+}
+
+static void
 uevent_open(void)
 {
     struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = 1};
@@ -62,6 +101,13 @@ bool
 uevent_wait(bool (*there)(void *arg), void *arg)
 {
     char event[4096];
+    if (there(arg)) {
+        return true;
+    }
+    if (uevents <
+        0) { /* late, since a kernel with a listener composes each of its hundreds of events */
+        uevent_open();
+    }
     while (!there(arg)) {
         struct pollfd wait = {.fd = uevents, .events = POLLIN};
         if (poll(&wait, 1, 10000) <= 0) {

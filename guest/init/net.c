@@ -200,9 +200,6 @@ net_setup(const json_t *network, struct fault *fault)
     (void) link_up(netlink, 1, 0); /* lo is always the first */
     (void) vm_write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     (void) vm_write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
-    if (json_array_size(interfaces) > 0) {
-        modules_load("net");
-    }
     int result = 0;
     json_array_foreach(interfaces, i, interface)
     {

@@ -98,7 +98,7 @@ load_transport(void)
     if (!any_in("/sys/bus/virtio/devices", "")) {
         modules_load("mmio");
     }
-    modules_load("console");
+    modules_load_drivers();
 }
 
 /* Finds the port called ctr.channel; its name arrives some time after the port. */
@@ -145,7 +145,8 @@ root_start(struct fault *fault)
     /* Not woken in the middle of a process's many small writes, so that they leave in large frames. */
     struct sched_param normal = {0};
     (void) sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &normal);
-    uevent_open();
+    /* Drivers and mounts wait for other processors many times; there are none that do anything yet. */
+    (void) vm_write("/sys/kernel/rcu_expedited", "1");
     load_transport();
     if (!uevent_wait(find_port, path)) {
         return fault_set(fault, "EIO", "the machine has no virtio-serial port ctr.channel");
@@ -222,6 +223,7 @@ static void
 load_late(struct watch *watch, uint32_t events)
 {
     watch_close(watch);
+    (void) vm_write("/sys/kernel/rcu_expedited", "0");
     modules_load("late");
 }
 

@@ -17,9 +17,10 @@ int vm_write(const char *path, const char *text);
 
 /* modules.c: loads the modules of one group of /modules/list, in order. Modules that are there already are fine. */
 void modules_load(const char *group);
+/* Drivers of the virtio devices that the machine has. The channel's first: its port appears while the others load. */
+void modules_load_drivers(void);
 /* uevent.c: waits until `there` says yes, asking again at every event of a device; false after ten seconds. */
 bool uevent_wait(bool (*there)(void *arg), void *arg);
-void uevent_open(void);
 /* disks.c: mounts the disks of the boot message as VM_ROOT; and lets go of them. */
 int disks_mount(const json_t *boot, struct fault *fault);
 void disks_unmount(void);

@@ -4,12 +4,15 @@
  *     mkinitramfs INIT LIST MODULES-FOLDER >initramfs
  *
  * It holds /init, /dev/console, /modules/NAME.ko for the names of LIST ("group name" lines) and /modules/list. Modules lose
- * their appended signatures: checking them costs the guest milliseconds each, and nothing in the guest asks for them.
+ * their appended signatures and the sections that serve debuggers and tracers: they cost the guest milliseconds each, and
+ * nothing in the guest asks for them.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
+#include <elf.h>
 #include <errno.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +86,46 @@ without_signature(const char *bytes, size_t size)
     return signature + tail + 12 < size ? size - tail - 12 - signature : size;
 }
 
+/* Of these a module works without: types and stack unwinding for tracers, build numbers, and the lists by which the kernel would
+ * rewrite each return and indirect jump in place; unwritten they go through the kernel's own thunks, which are as safe. */
+static bool
+is_idle(const char *name)
+{
+    static const char *const idle[] = {
+        ".BTF",          ".orc_unwind",      ".orc_unwind_ip",
+        ".return_sites", ".retpoline_sites", ".note.gnu.build-id",
+        ".note.Linux"};
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
+        if (strcmp(name, idle[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes name, flags and type from the headers of idle sections: the kernel then neither loads nor finds nor relocates them. */
+static void
+hide_idle_sections(char *bytes, size_t size)
+{
+    Elf64_Ehdr *header = (Elf64_Ehdr *) bytes;
+    if (size < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+        header->e_shoff > size ||
+        (size - header->e_shoff) / sizeof(Elf64_Shdr) < header->e_shnum ||
+        header->e_shstrndx >= header->e_shnum) {
+        return;
+    }
+    Elf64_Shdr *sections = (Elf64_Shdr *) (bytes + header->e_shoff);
+    const Elf64_Shdr *names = &sections[header->e_shstrndx];
+    for (unsigned i = 1; i < header->e_shnum; i++) {
+        size_t name = names->sh_offset + sections[i].sh_name;
+        if (name < size && is_idle(bytes + name)) {
+            sections[i].sh_name = 0;
+            sections[i].sh_type = SHT_NULL;
+            sections[i].sh_flags = 0;
+        }
+    }
+}
+
 static int
 look(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -104,6 +147,7 @@ add_module(const char *name, const char *folder)
         return;
     }
     char *bytes = read_file(found, &size);
+    hide_idle_sections(bytes, size);
     (void) snprintf(target, sizeof target, "modules/%s", file);
     entry(target, S_IFREG | 0644, bytes, without_signature(bytes, size), 0, 0);
     free(bytes);
