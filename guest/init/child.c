@@ -199,8 +199,9 @@ find_program(const struct spec *spec, char path[PATH_MAX], struct fault *fault)
             return 0;
         }
         if (number == EACCES || number == EISDIR) {
-            return fault_set(fault, code_of(number), "exec: \"%.200s\": %s", name,
-                             fault_reason(number));
+            /* execve says EACCES of a folder; docker clients before 23 make 126 of those words alone */
+            return fault_set(fault, code_of(number), "exec: \"%.200s\": %s%s", name,
+                             number == EISDIR ? "is a directory: " : "", fault_reason(EACCES));
         }
         number = number == 0 ? ENAMETOOLONG : number;
         return fault_set(fault, code_of(number), "exec: \"%.200s\": stat %.200s: %s", name,

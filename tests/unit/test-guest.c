@@ -478,7 +478,7 @@ failures_are_told_by_code(void **state)
          "exec: \"no-such-program\": executable file not found in $PATH"},
         {"/no/such", "ENOENT", "exec: \"/no/such\": stat /no/such: no such file or directory"},
         {"/etc/passwd", "EACCES", "exec: \"/etc/passwd\": permission denied"},
-        {"/etc", "EISDIR", "exec: \"/etc\": is a directory"},
+        {"/etc", "EISDIR", "exec: \"/etc\": is a directory: permission denied"},
     };
     struct box *box = *state;
     ask(box, "boot", "", process("sleep 1000", 0, 0, 0, false));

@@ -16,7 +16,7 @@
 struct box {
     struct ctr_loop *loop;
     struct ctr_guest *guest;
-    int peer, host; /* the guest's end is here; `host` is core/guest's */
+    int peer, host;            /* the guest's end is here; `host` is core/guest's */
     struct ctr_stream *stream; /* 3 */
     unsigned closed, events, replies, ends;
     size_t bytes;
