@@ -269,16 +269,16 @@ struct ctr_sandbox {
     struct ctr_process *execs;
     size_t n_execs;
     enum ctr_phase phase;
-    bool foreign;           /* FOLDER belongs to another sandbox: nothing is written */
-    bool killed;            /* the VM was ended on purpose */
-    bool stopped, stop_killed;       /* a stop has come to SIGKILL */
-    bool flushed;           /* clients had their time to take the output */
-    json_t *outcome;        /* {"code","reason","error","finished_at"}, from CTR_EXITED on */
-    const char *failure;    /* the code name of a start that failed, else NULL */
-    json_t *started;        /* the started or failed event, once told */
-    json_t *exit;           /* the exit event, once told */
-    json_t *history;        /* array of exec-exit events, bounded */
-    uint64_t early_signals; /* asked for before the process ran */
+    bool foreign;              /* FOLDER belongs to another sandbox: nothing is written */
+    bool killed;               /* the VM was ended on purpose */
+    bool stopped, stop_killed; /* a stop has come to SIGKILL */
+    bool flushed;              /* clients had their time to take the output */
+    json_t *outcome;           /* {"code","reason","error","finished_at"}, from CTR_EXITED on */
+    const char *failure;       /* the code name of a start that failed, else NULL */
+    json_t *started;           /* the started or failed event, once told */
+    json_t *exit;              /* the exit event, once told */
+    json_t *history;           /* array of exec-exit events, bounded */
+    uint64_t early_signals;    /* asked for before the process ran */
     int early_rows, early_cols; /* the same for the window's size */
     bool sweep_posted;
     struct ctr_timer *boot_timer, *stop_timer, *end_timer, *flush_timer;
