@@ -7,7 +7,7 @@ load_demo
 peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status" 2>/dev/null || echo 0; }
 
 mkfifo "$T/go"
-(ctr run -i --name big demo sh -c 'echo up >&2; read x; head -c 1000000000 /dev/zero' <"$T/go" 2>"$T/up" | wc -c >"$T/count") &
+(ctr run -i --name big demo sh -c 'echo up >&2; read x; dd if=/dev/zero bs=1000000 count=1000 2>/dev/null' <"$T/go" 2>"$T/up" | wc -c >"$T/count") &
 reader=$!
 exec 9>"$T/go"
 wait_for 60 grep -q up "$T/up" || fail "it did not start"
