@@ -16,10 +16,11 @@ sed -i "s|^run = .*|&\nplugins = $T/mine|" "$three"
 for p in "$one" "$two" "$three"; do
     PROFILE=$p
     load_demo
-    ctr run -d --name same demo sh -c 'echo data >/kept; exec sleep 1000' >/dev/null || fail "run on $p"
+    ctr run -d --name same demo sh -c '[ -f /kept ] || { echo data >/new; mv /new /kept; }; exec sleep 1000' >/dev/null || fail "run on $p"
 done
 for p in "$one" "$two" "$three"; do
     PROFILE=$p
+    wait_for 20 ctr exec same cat /kept || fail "the container on $p never wrote its file"
     expect "exec on $p" data "$(ctr exec same cat /kept)"
     expect "one container on $p" same "$(ctr ps --format '{{.Names}}')"
     ctr stop -t 1 same >/dev/null && ctr start same >/dev/null || fail "restart on $p"
