@@ -19,7 +19,9 @@ ctr stop -t 1 box >/dev/null || fail stop
 expect "code" 137 "$(ctr wait box | sed 's/143/137/')"
 ctr rm box >/dev/null || fail rm
 ctr images >/dev/null && ctr plugin ls >/dev/null && ctr info >/dev/null || fail "images, plugin ls, info"
-ctr rmi demo >/dev/null || fail rmi
+no_container() { [ -z "$(ctr ps -aq)" ]; }
+wait_for 20 no_container || fail "containers left: $(ctr ps -a)"
+ctr rmi demo >/dev/null || fail "rmi: $(ctr ps -a)"
 expect "nothing left" "" "$(ctr ps -aq)$(ctr images -q)"
 ctr system stop >/dev/null
 for s in "$T"/life/run/n/*.sock; do echo '{"op":"stop"}' | timeout 20 socat - "UNIX-CONNECT:$s" >/dev/null; done
