@@ -45,6 +45,7 @@ struct ctr_container {
     const char *busy; /* NULL, or "create", "start", "remove", "rename" */
     bool ready;       /* create is over: listed and found */
     bool removed;     /* out of the table */
+    bool forgotten;   /* its record is gone for good; under record_lock */
     enum ctr_state state;
     int64_t created_at, started_at, finished_at;
     int exit_code;
@@ -127,6 +128,8 @@ struct ctr_engine {
     bool quit, warned;
 
     pthread_mutex_t probe_lock;
+    pthread_mutex_t
+        record_lock; /* around what is written into a container's record; taken before `lock` */
     struct ctr_probe probes[4];
 };
 

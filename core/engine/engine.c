@@ -258,6 +258,7 @@ ctr_engine_create(struct ctr_loop *loop, const struct ctr_conf *conf, const char
     engine->loop_thread = pthread_self();
     pthread_mutex_init(&engine->lock, NULL);
     pthread_mutex_init(&engine->probe_lock, NULL);
+    pthread_mutex_init(&engine->record_lock, NULL);
     pthread_cond_init(&engine->changed, NULL);
     engine->bin = strdup(bin);
     if (engine->bin == NULL) {
@@ -328,6 +329,7 @@ ctr_engine_destroy(struct ctr_engine *engine)
     json_decref(engine->plugins);
     free(engine->bin);
     pthread_cond_destroy(&engine->changed);
+    pthread_mutex_destroy(&engine->record_lock);
     pthread_mutex_destroy(&engine->probe_lock);
     pthread_mutex_destroy(&engine->lock);
     free(engine);

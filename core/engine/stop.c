@@ -242,6 +242,17 @@ drop_execs(struct ctr_container *c)
     }
 }
 
+static int
+forget_record(struct ctr_container *c, struct ctr_error *err)
+{
+    struct ctr_engine *engine = c->engine;
+    pthread_mutex_lock(&engine->record_lock);
+    int rc = ctr_record_remove(engine->store, "container", c->id, err);
+    c->forgotten = rc == 0;
+    pthread_mutex_unlock(&engine->record_lock);
+    return rc;
+}
+
 /* From here on it is gone; what is left of it is known by its folder's name. */
 static int
 forget(struct ctr_container *c, struct ctr_error *err)
@@ -255,10 +266,10 @@ forget(struct ctr_container *c, struct ctr_error *err)
         return ctr_fail(err, -errno, "%s: %s", c->folder, strerror(errno));
     }
     int rc = ctr_sync_dir(root, err);
-    rc = rc < 0 ? rc : ctr_record_remove(c->engine->store, "container", c->id, err);
+    rc = rc < 0 ? rc : forget_record(c, err);
     if ((rc == -ENOSPC || rc == -EDQUOT) && dispose_disk(c->engine, c->id, err)) {
         /* On a full disk even forgetting needs room: what is to go anyway makes it. */
-        rc = ctr_record_remove(c->engine->store, "container", c->id, err);
+        rc = forget_record(c, err);
     }
     if (rc < 0) {
         (void) rename(gone, c->folder);

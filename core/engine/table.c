@@ -224,16 +224,20 @@ int
 ctr_container_save(struct ctr_container *container, const char *phase, struct ctr_error *err)
 {
     struct ctr_engine *engine = container->engine;
+    int rc = 0;
+    /* The lock spans state and write, so that an older state never overwrites a newer one, nor brings a removed container back. */
+    pthread_mutex_lock(&engine->record_lock);
     ctr_engine_lock(engine);
     CTR_AUTO(json) json_t *record = record_of(container, phase);
     ctr_engine_unlock(engine);
     if (record == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
+        rc = ctr_fail(err, -ENOMEM, "out of memory");
+    } else if (!container->forgotten &&
+               ctr_record_put(engine->store, "container", container->id, record, err) < 0) {
+        rc = ctr_prefix(err, "record of container %.12s", container->id);
     }
-    if (ctr_record_put(engine->store, "container", container->id, record, err) < 0) {
-        return ctr_prefix(err, "record of container %.12s", container->id);
-    }
-    return 0;
+    pthread_mutex_unlock(&engine->record_lock);
+    return rc;
 }
 
 struct ctr_container *
