@@ -111,7 +111,7 @@ $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2)
 	  $$(if $(strip $(3)$(4)),$$(call pkg,$(3) $(if $(4),libarchive))) $(6)
 $(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(if $(strip $(3)),$$(call pkgc,$(3)))
 else
-$$(info plugin $(1): skipped, needs the packages: $(3))
+$$(if $$(filter quickstart test deps help,$$(MAKECMDGOALS)),,$$(info plugin $(1): skipped, needs the packages: $(3)))
 endif
 endef
 here = $(dir $(lastword $(MAKEFILE_LIST)))
