@@ -194,8 +194,6 @@ char *ctr_expand_path(const char *path, const char *base);
 char *ctr_parent_dir(const char *path);
 /* Folder that holds bin/ of the running program ("/usr", ".../build"); caller frees. Programs find each other from it. */
 char *ctr_prefix_dir(void);
-/* Durable free space check and clone: reflink where the filesystem can, else sparse copy (SEEK_DATA). ret_reflink may be NULL. */
-int ctr_copy_file(int from, int to, bool *ret_reflink, struct ctr_error *err);
 
 /* --- unix sockets --- */
 

@@ -6,14 +6,7 @@
  */
 #include "core/base/base.h"
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#ifdef __APPLE__
-#include <copyfile.h>
-#else
-#include <linux/fs.h>
-#endif
 
 int
 ctr_write_all(int fd, const void *bytes, size_t length)
@@ -270,94 +263,6 @@ ctr_remove_tree(const char *path, struct ctr_error *err)
     }
     if (code != 0 && code != -ENOENT) {
         return ctr_fail(err, code, "%s: cannot be removed: %s", path, strerror(-code));
-    }
-    return 0;
-}
-
-static bool
-try_reflink(int from, int to)
-{
-#ifdef __APPLE__
-    return fcopyfile(from, to, NULL, COPYFILE_CLONE_FORCE) == 0;
-#else
-    return ioctl(to, FICLONE, from) == 0;
-#endif
-}
-
-static int
-copy_range(int from, int to, off_t at, off_t end)
-{
-    char chunk[65536];
-    while (at < end) {
-        size_t want = end - at < (off_t) sizeof chunk ? (size_t) (end - at) : sizeof chunk;
-        ssize_t n = pread(from, chunk, want, at);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n < 0 ? -errno : 0; /* it shrank meanwhile: the rest stays a hole */
-        }
-        for (ssize_t done = 0; done < n;) {
-            ssize_t m = pwrite(to, chunk + done, (size_t) (n - done), at + done);
-            if (m < 0 && errno != EINTR) {
-                return -errno;
-            }
-            done += m > 0 ? m : 0;
-        }
-        at += n;
-    }
-    return 0;
-}
-
-/* Copies the parts that hold data; the target was truncated to the right length before. */
-static int
-copy_sparse(int from, int to, off_t size)
-{
-    for (off_t at = 0; at < size;) {
-        off_t data = lseek(from, at, SEEK_DATA);
-        if (data < 0 && errno == ENXIO) {
-            return 0;
-        }
-        off_t hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
-        if (data < 0 || hole < 0) {
-            return errno == EINVAL ? copy_range(from, to, at, size) : -errno;
-        }
-        int code = copy_range(from, to, data, hole);
-        if (code != 0) {
-            return code;
-        }
-        at = hole;
-    }
-    return 0;
-}
-
-int
-ctr_copy_file(int from, int to, bool *ret_reflink, struct ctr_error *err)
-{
-    struct stat st;
-    struct statvfs fs;
-    if (fstat(from, &st) != 0 || fstatvfs(to, &fs) != 0) {
-        int code = -errno;
-        return ctr_fail(err, code, "file cannot be copied: %s", strerror(-code));
-    }
-    bool reflink = try_reflink(from, to);
-    uint64_t need = (uint64_t) st.st_blocks * 512, have = (uint64_t) fs.f_bavail * fs.f_frsize;
-    if (!reflink && need > have) {
-        return ctr_fail(err, -ENOSPC,
-                        "file cannot be copied: it holds %llu MiB, the disk has %llu MiB free",
-                        (unsigned long long) (need >> 20), (unsigned long long) (have >> 20));
-    }
-    int code = 0;
-    if (!reflink) {
-        code = ftruncate(to, 0) == 0 && ftruncate(to, st.st_size) == 0 ? 0 : -errno;
-        code = code != 0 ? code : copy_sparse(from, to, st.st_size);
-    }
-    code = code != 0 ? code : ctr_sync_fd(to);
-    if (code != 0) {
-        return ctr_fail(err, code, "file cannot be copied: %s", strerror(-code));
-    }
-    if (ret_reflink != NULL) {
-        *ret_reflink = reflink;
     }
     return 0;
 }

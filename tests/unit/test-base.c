@@ -423,28 +423,6 @@ test_remove_tree_follows_no_link(void **state)
 }
 
 static void
-test_copy_keeps_holes(void **state)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(free) char *a = in_scratch("sparse");
-    CTR_AUTO(free) char *b = in_scratch("copy");
-    CTR_AUTO(fd) int from = open(a, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    CTR_AUTO(fd) int to = open(b, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    assert_int_equal(pwrite(from, "begin", 5, 0), 5);
-    assert_int_equal(pwrite(from, "middle", 6, 10 << 20), 6);
-    assert_int_equal(ftruncate(from, 100 << 20), 0);
-    bool reflink;
-    assert_int_equal(ctr_copy_file(from, to, &reflink, &err), 0);
-    struct stat st;
-    char text[7] = "";
-    assert_int_equal(fstat(to, &st), 0);
-    assert_int_equal(st.st_size, 100 << 20);
-    assert_true(st.st_blocks * 512 < 1 << 20);
-    assert_int_equal(pread(to, text, 6, 10 << 20), 6);
-    assert_string_equal(text, "middle");
-}
-
-static void
 test_trusted_path(void **state)
 {
     struct ctr_error err = CTR_ERROR_INIT;
@@ -777,7 +755,6 @@ main(void)
         cmocka_unit_test(test_a_failed_write_changes_nothing),
         cmocka_unit_test(test_a_fifo_does_not_hang_a_read),
         cmocka_unit_test(test_remove_tree_follows_no_link),
-        cmocka_unit_test(test_copy_keeps_holes),
         cmocka_unit_test(test_trusted_path),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_sockets),
