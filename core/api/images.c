@@ -93,8 +93,8 @@ static int
 pull_work(struct ctr_api_job *job, struct ctr_error *err)
 {
     char digest[72] = "";
-    if (ctr_engine_pull(job->engine, job->reference, job->platform, &job->progress, digest,
-                        err) < 0) {
+    struct ctr_pull pull = {.reference = job->reference, .platform = job->platform};
+    if (ctr_engine_pull(job->engine, &pull, &job->progress, digest, err) < 0) {
         return err->code;
     }
     CTR_AUTO(free) char *first = ctr_printf("Digest: %s", digest);

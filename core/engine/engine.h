@@ -119,9 +119,21 @@ ctr_engine_exec_inspect(struct ctr_engine *engine, const char *id, struct ctr_er
 
 /* --- images: core/image with the engine's platform, storages and containers filled in --- */
 
-int ctr_engine_pull(struct ctr_engine *engine, const char *reference, const char *platform,
+/* pull->storage NULL: the default instance, unless all platforms are wanted. */
+int ctr_engine_pull(struct ctr_engine *engine, const struct ctr_pull *pull,
                     const struct ctr_progress *progress, char ret_digest[72],
                     struct ctr_error *err);
+/* The image calls of core/image/image.h that need nothing but the images are made on these. */
+struct ctr_images *ctr_engine_images(struct ctr_engine *engine);
+json_t *ctr_engine_image_verify(struct ctr_engine *engine, const char *ref, bool heal,
+                                const struct ctr_progress *progress, struct ctr_error *err);
+int ctr_engine_image_prune(struct ctr_engine *engine, const struct ctr_prune *prune,
+                           json_t **ret, struct ctr_error *err);
+/* ctr_images_usage's object and "containers":[{"id","name","state","bytes"}]. */
+json_t *ctr_engine_usage(struct ctr_engine *engine, struct ctr_error *err);
+/* Removes all containers that have ended and fit the filters; {"containers":[ids],"bytes":N}. */
+int ctr_engine_container_prune(struct ctr_engine *engine, const json_t *filters, json_t **ret,
+                               struct ctr_error *err);
 int ctr_engine_load_fd(struct ctr_engine *engine, int fd, const struct ctr_progress *progress,
                        void (*loaded)(void *arg, const char *reference), void *arg,
                        struct ctr_error *err);

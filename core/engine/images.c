@@ -5,19 +5,30 @@
 #include "core/engine/engine-priv.h"
 
 int
-ctr_engine_pull(struct ctr_engine *engine, const char *reference, const char *platform,
+ctr_engine_pull(struct ctr_engine *engine, const struct ctr_pull *pull,
                 const struct ctr_progress *progress, char ret_digest[72], struct ctr_error *err)
 {
-    if (platform == NULL || *platform == '\0') {
-        platform = engine->conf->engine.platform;
+    struct ctr_pull mine = *pull;
+    if (mine.platform == NULL || *mine.platform == '\0') {
+        mine.platform = engine->conf->engine.platform;
     }
-    int rc = ctr_image_pull(engine->images, reference, platform, progress, ret_digest, err);
+    if (mine.storage == NULL && !mine.all_platforms) {
+        mine.storage = ctr_engine_storage(engine, NULL);
+    }
+    int rc = ctr_image_pull(engine->images, &mine, progress, ret_digest, err);
     if (rc == 0) {
         ctr_engine_lock(engine);
-        ctr_engine_event(engine, "image", "pull", reference, reference, reference, 0);
+        ctr_engine_event(engine, "image", "pull", mine.reference, mine.reference,
+                         mine.reference, 0);
         ctr_engine_unlock(engine);
     }
     return rc;
+}
+
+struct ctr_images *
+ctr_engine_images(struct ctr_engine *engine)
+{
+    return engine->images;
 }
 
 int

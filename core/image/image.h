@@ -64,11 +64,46 @@ int ctr_images_create(struct ctr_store *store, const struct ctr_conf *conf,
                       struct ctr_chain *chain, struct ctr_images **ret, struct ctr_error *err);
 void ctr_images_destroy(struct ctr_images *images); /* takes NULL */
 
-/* Fetches manifest, config and layers of one platform ("" or NULL: the profile's or this machine's) and records the reference. An image that is up to date costs one request.
- * ret_digest[72] (may be NULL) is the digest that the reference names at the registry. */
+struct ctr_pull {
+    const char *reference;
+    const char *platform;        /* "" or NULL: the profile's or this machine's */
+    bool all_platforms;          /* all of an index; then nothing is unpacked */
+    bool foreign;                /* fetch foreign layers from their urls, without credentials */
+    struct ctr_storage *storage; /* unpacked into it on the way; NULL: blobs only */
+};
+/* Fetches manifest, config and layers and records the reference. Each layer is downloaded, hashed, decompressed, compared with its
+ * diff_id and written by `storage` at once; nothing is written twice, a layer that is there already is not fetched. An image that is up to date
+ * costs one request. What a cancelled pull has brought is kept for the next. ret_digest[72] (may be NULL) is the digest that
+ * the reference names at the registry. */
 int
-ctr_image_pull(struct ctr_images *images, const char *reference, const char *platform,
+ctr_image_pull(struct ctr_images *images, const struct ctr_pull *pull,
                const struct ctr_progress *progress, char *ret_digest, struct ctr_error *err);
+
+/* Pushes what a reference names to the registry in it (distribution-spec, "Push"): blobs that the registry has are skipped, those of another repository of
+ * the same registry are mounted, the others uploaded (in one request, or in chunks where the registry or the profile wants it; a broken chunked
+ * upload goes on), then manifests, then the index. platform: as for a pull; all_platforms: all that the store has whole. ret_digest[72]: of what the
+ * tag names now. */
+int ctr_image_push(struct ctr_images *images, const char *reference, const char *platform,
+                   bool all_platforms, const struct ctr_progress *progress, char *ret_digest,
+                   struct ctr_error *err);
+/* The registry's tag list of a reference's repository, all its pages: array of texts; new reference or NULL. */
+json_t *ctr_image_tags(struct ctr_images *images, const char *reference,
+                       const struct ctr_progress *progress, struct ctr_error *err);
+/* Artifacts that refer to a manifest as the registry told at the last pull (OCI 1.1 referrers API, or its tag schema): array of descriptors
+ * {mediaType, digest, size, artifactType, annotations}; new reference or NULL with -ENOENT. Reads the store only. */
+json_t *ctr_image_referrers(struct ctr_images *images, const char *manifest_digest,
+                            struct ctr_error *err);
+
+/* Asks the registry whether the credential is good (GET /v2/ with its challenge answered) and hands it to the first plugin of the chain that
+ * stores. `secret` is wiped by its owner. An identity token that the registry gives in exchange is stored in place of the password. ret_plugin[64]: the
+ * instance that has it now. */
+int ctr_registry_login(struct ctr_images *images, const char *host, const char *user,
+                       const char *secret, char ret_plugin[64], struct ctr_error *err);
+/* Erases it from every instance that has it; -ENOENT if none has. */
+int ctr_registry_logout(struct ctr_images *images, const char *host, struct ctr_error *err);
+/* [{"instance","plugin","stores":B,"hosts":[{"host","user"}],"error":TEXT}] in the chain's order; with a host, also "answers":B, true for the
+ * one instance that would be used for it. No secrets. New reference or NULL. */
+json_t *ctr_registry_list(struct ctr_images *images, const char *host, struct ctr_error *err);
 /* Loads an OCI layout folder, or an OCI or docker archive (tar, also gzip or zstd) read from fd to its end, and records the names
  * in it. A folder's path may carry ":tag" to choose; a bare tag in it belongs to the folder's name ("/x/busybox" and "1.36":
  * busybox:1.36). Calls loaded(arg, reference) for each, with the digest where there is no name. What a failed load brought in is removed. */
@@ -79,6 +114,52 @@ int ctr_image_load_dir(struct ctr_images *images, const char *path,
                        const struct ctr_progress *progress,
                        void (*loaded)(void *arg, const char *reference), void *arg,
                        struct ctr_error *err);
+
+/* --- out of the store, into it, and about it (save.c, import.c, verify.c, history.c, prune.c) --- */
+
+enum ctr_archive {
+    CTR_ARCHIVE_OCI = 1, /* an OCI layout in a tar */
+    CTR_ARCHIVE_DOCKER =
+        2, /* docker save's: manifest.json, and an OCI layout beside it, so that digests survive */
+    CTR_ARCHIVE_DIR = 3, /* an OCI layout folder */
+};
+/* Writes images (references, IDs or digests) with their names. fd: a file, pipe or socket, for an archive; for CTR_ARCHIVE_DIR a folder. platform
+ * "" or NULL: all that the store has of each image. Reading back gives the same digests. */
+int ctr_image_save(struct ctr_images *images, const char *const *references, size_t n,
+                   const char *platform, enum ctr_archive format, int fd,
+                   const struct ctr_progress *progress, struct ctr_error *err);
+/* Makes an image of one layer from a root filesystem's tar (plain, gzip, zstd) on fd. `changes`: array of Dockerfile lines (CMD, ENTRYPOINT, ENV, EXPOSE,
+ * LABEL, USER, VOLUME, WORKDIR, STOPSIGNAL), may be NULL; reference "" or NULL: no name. ret_id[72]: its image ID. */
+int
+ctr_image_import(struct ctr_images *images, int fd, const char *reference, const char *message,
+                 const json_t *changes, const char *platform,
+                 const struct ctr_progress *progress, char ret_id[72], struct ctr_error *err);
+/* [{"id" (of the top) or "<missing>","created":SECONDS,"created_by","size","comment","empty":B,"tags":[…]}], newest first. */
+json_t *ctr_image_history(struct ctr_images *images, const char *text, const char *platform,
+                          struct ctr_error *err);
+/* Re-hashes every blob (text NULL: of all images and of none), and each layer against its diff_id; damaged ones are set aside. Array of
+ * {"reference","digest","blobs":N,"bytes":N,"missing":[digests],"damaged":[digests]}. With heal, what is missing or damaged is pulled again
+ * from the image's registry, and "healed":B or "error":TEXT says how that went. */
+json_t *ctr_image_verify(struct ctr_images *images, const char *text, bool heal,
+                         struct ctr_storage *storage, const struct ctr_progress *progress,
+                         struct ctr_error *err);
+/* What hangs together: [{"id","references","size","layers":[{"digest","diff_id","chain_id","size","shared_with":[references]}]}] of one or (text NULL)
+ * all images. */
+json_t *ctr_image_tree(struct ctr_images *images, const char *text, struct ctr_error *err);
+struct ctr_prune {
+    bool all; /* also images with a name, if no container needs them; else those without one */
+    const json_t
+        *filters; /* Docker's: {"until":[TEXT],"label":["k=v","k"],"label!":[…]}, may be NULL */
+};
+/* Removes images and then what no image needs. *ret: {"removed":[{"Untagged"|"Deleted":TEXT}],"bytes":N}, new reference. */
+int ctr_image_prune(struct ctr_images *images, const struct ctr_prune *prune,
+                    struct ctr_storage *const *storages, size_t n_storages,
+                    bool (*in_use)(void *arg, const char *image_id), void *arg, json_t **ret,
+                    struct ctr_error *err);
+/* {"blobs":{"count","bytes"},"shared":BYTES,"reclaimable":BYTES,"ingest":BYTES,"damaged":BYTES,"images":[{"id","references","size","shared","unique"}],
+ *  "storages":[{"instance","plugin","layers","chains","bytes"}]}. */
+json_t *ctr_images_usage(struct ctr_images *images, struct ctr_storage *const *storages,
+                         size_t n_storages, struct ctr_error *err);
 
 /* An image in the store, resolved for one platform. */
 struct ctr_image {

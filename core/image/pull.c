@@ -274,9 +274,10 @@ pull_open_and_run(struct pull *pull, struct ctr_error *err)
 }
 
 int
-ctr_image_pull(struct ctr_images *images, const char *reference, const char *platform,
+ctr_image_pull(struct ctr_images *images, const struct ctr_pull *wanted,
                const struct ctr_progress *progress, char *ret_digest, struct ctr_error *err)
 {
+    const char *reference = wanted->reference, *platform = wanted->platform;
     struct pull *pull = calloc(1, sizeof *pull);
     if (pull == NULL) {
         return ctr_fail(err, -ENOMEM, "pull %s: out of memory", reference);

@@ -291,21 +291,8 @@ unpack_range(struct unpack *unpack, size_t from, size_t to, struct ctr_error *er
 static int
 unpack_all(struct unpack *unpack, struct ctr_error *err)
 {
-    struct ctr_images *images = unpack->op.images;
     size_t n = json_array_size(unpack->chains);
-    if ((storage_caps(unpack->storage) & CTR_STORAGE_PER_LAYER) == 0 || n == 0) {
-        return unpack_range(unpack, 0, n, err);
-    }
-    size_t done = n;
-    while (done > 0 &&
-           !snapshot_is_ready(images, unpack->storage, unpack_chain(unpack, done))) {
-        done--;
-    }
-    int rc = 0;
-    for (; done < n && rc == 0; done++) {
-        rc = unpack_range(unpack, done, done + 1, err);
-    }
-    return rc;
+    return unpack_range(unpack, 0, n, err);
 }
 
 static int

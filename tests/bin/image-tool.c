@@ -174,7 +174,8 @@ together_run(void *arg)
     struct together *one = arg;
     struct tool *tool = one->tool;
     for (int i = 0; i < (one->churn ? 5 : 1) && one->rc == 0; i++) {
-        one->rc = ctr_image_pull(tool->images, one->reference, NULL, NULL, NULL, &one->err);
+        one->rc = ctr_image_pull(tool->images, &(struct ctr_pull){.reference = one->reference},
+                                 NULL, NULL, &one->err);
         struct ctr_image image;
         if (one->rc < 0 || !one->churn) {
             continue;
@@ -232,7 +233,9 @@ tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
         return ctr_fail(err, -EINVAL, "%s: what?", verb);
     }
     if (strcmp(verb, "pull") == 0) {
-        int rc = ctr_image_pull(tool->images, one, two, &progress, digest, err);
+        int rc =
+            ctr_image_pull(tool->images, &(struct ctr_pull){.reference = one, .platform = two},
+                           &progress, digest, err);
         if (rc == 0) {
             (void) printf("Digest: %s\n", digest);
         }

@@ -175,19 +175,10 @@ layer_two(void)
 static void
 build_both(void)
 {
-    if ((ops->capabilities != NULL ? ops->capabilities(self) : 0) & CTR_STORAGE_PER_LAYER) {
-        works(ops->prepare(self, "one", NULL, NULL, &err));
-        works(apply("one", layer_one()));
-        works(ops->commit(self, "one", CHAIN_A, &err));
-        works(ops->prepare(self, "two", CHAIN_A, NULL, &err));
-        works(apply("two", layer_two()));
-        works(ops->commit(self, "two", CHAIN_B, &err));
-    } else {
-        works(ops->prepare(self, "one", NULL, NULL, &err));
-        works(apply("one", layer_one()));
-        works(apply("one", layer_two()));
-        works(ops->commit(self, "one", CHAIN_B, &err));
-    }
+    works(ops->prepare(self, "one", NULL, NULL, &err));
+    works(apply("one", layer_one()));
+    works(apply("one", layer_two()));
+    works(ops->commit(self, "one", CHAIN_B, &err));
 }
 
 static void

@@ -8,6 +8,10 @@
 
 enum ctr_disk_format {
     CTR_DISK_RAW = 1,
+    /* `path` is a VMDK descriptor (Virtual Disk Format 5.0) of flat extents, one behind the other:
+     *     RW <sectors of 512 bytes> FLAT "<absolute path>" <offset in sectors>
+     * Only with CTR_DISK_READ_ONLY, and only where the VMM has CTR_VMM_VMDK. Since 1.1. */
+    CTR_DISK_VMDK = 2,
 };
 
 enum ctr_disk_flags {

@@ -6,6 +6,15 @@
  *     prepare(key, parent) -> apply(key, layer)... -> commit(key, chain_id)      or remove(key) at any point
  *     clone(key, chain_id, bytes) -> disks(key) -> ... -> remove(key)            for a container
  *
+ * A plugin that keeps each layer by itself, shared by all images that have it, gives the four layer slots (since 1.1). The core then uses
+ * them in place of prepare, apply and commit:
+ *
+ *     layer_apply(key, layer) -> layer_commit(key, diff_id)   or layer_remove(key);   several keys at once
+ *     chain(chain_id, diff_ids)                               when all its layers are committed
+ *
+ * Layers reach such a plugin in any order, without their parents: what a layer means to those below it (whiteouts, links into them, folders that it
+ * only passes through) is settled in chain().
+ *
  * `key` is chosen by the core: [A-Za-z0-9._-]{1,128}. `chain_id` is "sha256:<64 hex digits>", the OCI image spec's ChainID
  * (image-spec/config.md, "Layer ChainID"). What commit and clone report as done must survive power loss at any
  * later instant. What was neither committed nor cloned may be swept by open(). Content is hostile: nothing of it is
@@ -18,11 +27,15 @@
 #include <ctr/plugin.h>
 
 enum ctr_storage_caps {
-    /* Every layer is committed on its own and shared (EROFS). Without it the core applies all layers of an image to one
-     * key and commits only the top chain. */
-    CTR_STORAGE_PER_LAYER = 1,
     CTR_STORAGE_FAST_CLONE =
         2, /* clone() does not depend on the image's size on this data root */
+};
+
+/* What list() tells of a name. */
+enum ctr_storage_state {
+    CTR_STORAGE_WORKING = 0, /* a key: a snapshot in the making, or a container's */
+    CTR_STORAGE_CHAIN = 1,   /* a committed chain_id */
+    CTR_STORAGE_LAYER = 2,   /* a committed layer, by its diff_id; since 1.1 */
 };
 
 struct ctr_storage_limits {
@@ -76,9 +89,27 @@ struct ctr_storage_ops {
     /* -ENOENT if there is no such key or chain_id. Required. */
     int (*usage)(void *self, const char *name, struct ctr_storage_usage *ret,
                  struct ctr_error *err);
-    /* Calls each(arg, name, committed) for all keys and chains. NULL: the core cannot sweep orphans. */
-    int (*list)(void *self, void (*each)(void *arg, const char *name, int32_t committed),
-                void *arg, struct ctr_error *err);
+    /* Calls each(arg, name, state) for all keys, chains and layers. NULL: the core cannot sweep orphans. */
+    int (*list)(void *self, void (*each)(void *arg, const char *name, int32_t state), void *arg,
+                struct ctr_error *err);
+
+    /* Layers by themselves: all four slots or none. Since 1.1. NULL: the core applies all layers of an image to one key. */
+
+    /* Reads one layer, an uncompressed tar stream, from tar_fd to its end (as for apply) into `key`, which is new; -EEXIST if it is
+     * there. Nothing of it counts before layer_commit. A worker thread; may block; the one slot that is called on several threads at
+     * once, with different keys, and while other slots run. After a failure only layer_remove(key) follows. */
+    int (*layer_apply)(void *self, const char *key, int32_t tar_fd,
+                       const struct ctr_storage_limits *limits, struct ctr_error *err);
+    /* The core has checked that the key's bytes hash to diff_id ("sha256:<64 hex digits>"): makes the layer durable under it; the key is
+     * gone. If diff_id is there already, the key is dropped and 0 is returned. */
+    int (*layer_commit)(void *self, const char *key, const char *diff_id,
+                        struct ctr_error *err);
+    /* Removes a layer's key or a committed layer by its diff_id; a missing one is no error. -EBUSY while a chain has it. */
+    int (*layer_remove)(void *self, const char *name, struct ctr_error *err);
+    /* Makes a committed snapshot chain_id of n committed layers, lowest first (n 0: an empty root). -ENOENT, naming it, if a layer is
+     * missing; 0 if the chain is there already. Durable. Its time may depend on the number of files, never on their bytes. */
+    int (*chain)(void *self, const char *chain_id, const char *const *diff_ids, uint32_t n,
+                 struct ctr_error *err);
 };
 
 #endif

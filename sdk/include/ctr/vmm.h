@@ -24,6 +24,7 @@ enum ctr_vmm_cap {
     CTR_VMM_SAVE = 8,
     CTR_VMM_DISCARD = 16,    /* discards of the guest reach the disk's file */
     CTR_VMM_FREE_PAGES = 32, /* memory that the guest frees goes back to the host */
+    CTR_VMM_VMDK = 64,       /* disks may be CTR_DISK_VMDK; since 1.1 */
 };
 
 struct ctr_vmm_info {

@@ -72,9 +72,7 @@ mem_close(void *self)
 static uint32_t
 mem_capabilities(void *self)
 {
-    const struct mem *mem = self;
-    return CTR_STORAGE_FAST_CLONE |
-           (mem->host->option_bool(mem->host, "per_layer") ? CTR_STORAGE_PER_LAYER : 0);
+    return CTR_STORAGE_FAST_CLONE;
 }
 
 static int
