@@ -45,6 +45,10 @@ LDFLAGS_ALL = -pthread $(SAN) -Wl,-z,relro $(LDFLAGS)
 pkg = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 pkgc = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 
+# ISA-L inflates gzip layers where it is there, zlib else (core/image).
+isal = $(shell $(PKG_CONFIG) --exists libisal 2>/dev/null && echo libisal)
+$(BUILD)/obj/core/image/%.o: EXTRA_CPPFLAGS = $(if $(isal),-DCTR_HAVE_ISAL)
+
 ROOMS := base conf loop plugin store image guest sandbox net engine api
 MAINS := ctrd ctr-sandbox ctr-net
 room_sources = $(wildcard core/$(1)/*.c)
@@ -70,7 +74,7 @@ LIBS_ctrd := $(call lib,api engine image sandbox net store plugin conf loop base
 LIBS_ctr-sandbox := $(call lib,sandbox guest plugin conf loop base)
 LIBS_ctr-net := $(call lib,net plugin conf loop base)
 PKGS_ctrctl := jansson inih
-PKGS_ctrd := jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto zlib libzstd
+PKGS_ctrd = jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto zlib libzstd $(isal)
 PKGS_ctr-sandbox := jansson inih libuv
 PKGS_ctr-net := jansson inih libuv
 LTDL_ctrd := -lltdl
