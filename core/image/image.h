@@ -70,6 +70,8 @@ struct ctr_pull {
     bool all_platforms;          /* all of an index; then nothing is unpacked */
     bool foreign;                /* fetch foreign layers from their urls, without credentials */
     struct ctr_storage *storage; /* unpacked into it on the way; NULL: blobs only */
+    /* The client's own, for the reference's host and this call only; never stored. NULL: the chain is asked. */
+    const struct ctr_credential *credential;
 };
 /* Fetches manifest, config and layers and records the reference. Each layer is downloaded, hashed, decompressed, compared with its
  * diff_id and written by `storage` at once; nothing is written twice, a layer that is there already is not fetched. An image that is up to date
@@ -81,10 +83,11 @@ ctr_image_pull(struct ctr_images *images, const struct ctr_pull *pull,
 
 /* Pushes what a reference names to the registry in it (distribution-spec, "Push"): blobs that the registry has are skipped, those of another repository of
  * the same registry are mounted, the others uploaded (in one request, or in chunks where the registry or the profile wants it; a broken chunked
- * upload goes on), then manifests, then the index. platform: as for a pull; all_platforms: all that the store has whole. ret_digest[72]: of what the
- * tag names now. */
+ * upload goes on), then manifests, then the index. platform: as for a pull; all_platforms: all that the store has whole. credential: as in
+ * struct ctr_pull. ret_digest[72]: of what the tag names now. */
 int ctr_image_push(struct ctr_images *images, const char *reference, const char *platform,
-                   bool all_platforms, const struct ctr_progress *progress, char *ret_digest,
+                   bool all_platforms, const struct ctr_credential *credential,
+                   const struct ctr_progress *progress, char *ret_digest,
                    struct ctr_error *err);
 /* The registry's tag list of a reference's repository, all its pages: array of texts; new reference or NULL. */
 json_t *ctr_image_tags(struct ctr_images *images, const char *reference,
@@ -95,10 +98,10 @@ json_t *ctr_image_referrers(struct ctr_images *images, const char *manifest_dige
                             struct ctr_error *err);
 
 /* Asks the registry whether the credential is good (GET /v2/ with its challenge answered) and hands it to the first plugin of the chain that
- * stores. `secret` is wiped by its owner. An identity token that the registry gives in exchange is stored in place of the password. ret_plugin[64]: the
- * instance that has it now. */
+ * stores. `secret` is wiped by its owner. An identity token that the registry gives in exchange is stored in place of the password. ret_plugin (64 bytes): the
+ * instance that has it now; NULL: the registry is asked and nothing is stored. */
 int ctr_registry_login(struct ctr_images *images, const char *host, const char *user,
-                       const char *secret, char ret_plugin[64], struct ctr_error *err);
+                       const char *secret, char *ret_plugin, struct ctr_error *err);
 /* Erases it from every instance that has it; -ENOENT if none has. */
 int ctr_registry_logout(struct ctr_images *images, const char *host, struct ctr_error *err);
 /* [{"instance","plugin","stores":B,"hosts":[{"host","user"}],"error":TEXT}] in the chain's order; with a host, also "answers":B, true for the
