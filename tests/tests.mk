@@ -32,7 +32,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ALL_LIBS) $(SDK_LIB)
 .SECONDARY: $(patsubst tests/fuzz/%.c,$(BUILD)/obj/tests/fuzz/%.o,$(wildcard tests/fuzz/fuzz-*.c))
 
 .PHONY: fuzz fuzz-bins test-programs check check-style check-unit check-conform check-cli check-vm check-hostile check-fuzz check-abi \
-        check-asan check-clang check-valgrind test bench format
+        check-asan check-clang check-valgrind test bench bench-pull format
 test-programs: $(UNIT) $(TEST_BIN) $(TEST_PLUGINS)
 fuzz-bins: $(FUZZ)
 fuzz:
@@ -67,7 +67,9 @@ test:
 	BUILD=$(BUILD) tests/run style unit conform cli hostile vm fuzz asan valgrind
 
 bench: all test-programs
-	BUILD=$(BUILD) tests/bench/run
+	BUILD=$(BUILD) tests/bench/start
+bench-pull: all
+	BUILD=$(BUILD) tests/bench/pull
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
