@@ -226,7 +226,7 @@ login_ask(struct remote *remote, struct login *login, struct ctr_error *err)
                                        .repository = remote->ref->repository,
                                        .actions = "pull"};
     struct ctr_chain *chain = remote->op->images->chain;
-    int rc = chain_get(chain, &query, login_take, login, err);
+    int rc = chain_get(chain, remote->op, &query, login_take, login, err);
     if (rc == -ENOENT) {
         login->type = 0;
         return 0;
@@ -381,7 +381,7 @@ authenticate_bearer(struct remote *remote, const struct challenge *challenge,
                                        .repository = remote->ref->repository,
                                        .actions = "pull"};
     struct login own = {0};
-    int rc = chain_token(remote->op->images->chain, &query, challenge->realm,
+    int rc = chain_token(remote->op->images->chain, remote->op, &query, challenge->realm,
                          challenge->service, scope, login_take, &own, err);
     if (rc == 0 && own.type == CTR_CREDENTIAL_BEARER && !own.failed) {
         rc = authenticate_bearer(remote, challenge, &own, err);
