@@ -72,9 +72,20 @@ struct slot {
 };
 
 static const struct slot storage_slots[] = {
-    SLOT(storage, open),  SLOT(storage, close),  SLOT(storage, prepare),
-    SLOT(storage, apply), SLOT(storage, commit), SLOT(storage, clone),
+    SLOT(storage, open),  SLOT(storage, close),  SLOT(storage, clone),
     SLOT(storage, disks), SLOT(storage, remove), SLOT(storage, usage),
+};
+/* A storage plugin has either these or those: who gives layer_apply keeps layers by themselves. */
+static const struct slot storage_image_slots[] = {
+    SLOT(storage, prepare),
+    SLOT(storage, apply),
+    SLOT(storage, commit),
+};
+static const struct slot storage_layer_slots[] = {
+    SLOT(storage, layer_apply),
+    SLOT(storage, layer_commit),
+    SLOT(storage, layer_remove),
+    SLOT(storage, chain),
 };
 static const struct slot registry_slots[] = {
     SLOT(registry, open),
@@ -112,10 +123,35 @@ slot_is_null(const void *ops, size_t offset)
     return slot == NULL;
 }
 
+static bool
+slot_is_beyond(const void *ops, size_t offset)
+{
+    uint32_t size;
+    memcpy(&size, ops, sizeof size);
+    return size < offset + sizeof(void (*)(void));
+}
+
+static int
+check_slots(const struct ctr_plugin *plugin, const struct slot *slots, size_t n,
+            const char *path, struct ctr_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool beyond = slot_is_beyond(plugin->ops, slots[i].offset);
+        if (beyond || slot_is_null(plugin->ops, slots[i].offset)) {
+            return ctr_fail(err, -EINVAL,
+                            "plugin %s refused: its slot %s is %s, but <ctr/%s.h> requires it: "
+                            "fill it in",
+                            path, slots[i].name,
+                            beyond ? "beyond the size that its ops table states" : "NULL",
+                            ctr_kind_name(plugin->kind));
+        }
+    }
+    return 0;
+}
+
 static int
 check_ops(const struct ctr_plugin *plugin, const char *path, struct ctr_error *err)
 {
-    uint32_t size;
     if (plugin->ops == NULL) {
         return ctr_fail(
             err, -EINVAL,
@@ -123,20 +159,17 @@ check_ops(const struct ctr_plugin *plugin, const char *path, struct ctr_error *e
             "of a struct ctr_%s_ops",
             path, ctr_kind_name(plugin->kind));
     }
-    memcpy(&size, plugin->ops, sizeof size);
-    for (size_t i = 0; i < required[plugin->kind].n; i++) {
-        const struct slot *slot = &required[plugin->kind].slots[i];
-        bool beyond = size < slot->offset + sizeof(void (*)(void));
-        if (beyond || slot_is_null(plugin->ops, slot->offset)) {
-            return ctr_fail(err, -EINVAL,
-                            "plugin %s refused: its slot %s is %s, but <ctr/%s.h> requires it: "
-                            "fill it in",
-                            path, slot->name,
-                            beyond ? "beyond the size that its ops table states" : "NULL",
-                            ctr_kind_name(plugin->kind));
-        }
+    int code =
+        check_slots(plugin, required[plugin->kind].slots, required[plugin->kind].n, path, err);
+    if (code != 0 || plugin->kind != CTR_KIND_STORAGE) {
+        return code;
     }
-    return 0;
+    size_t layers = offsetof(struct ctr_storage_ops, layer_apply);
+    return slot_is_beyond(plugin->ops, layers) || slot_is_null(plugin->ops, layers)
+               ? check_slots(plugin, storage_image_slots, CTR_LENGTH(storage_image_slots), path,
+                             err)
+               : check_slots(plugin, storage_layer_slots, CTR_LENGTH(storage_layer_slots), path,
+                             err);
 }
 
 static int

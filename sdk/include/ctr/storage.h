@@ -64,15 +64,15 @@ struct ctr_storage_ops {
     uint32_t (*capabilities)(void *self);
 
     /* Begins a snapshot on top of `parent` (a committed chain_id) or, with NULL, from nothing. -EEXIST if the key exists,
-     * -ENOENT if the parent does not. Required. */
+     * -ENOENT if the parent does not. Required, as apply and commit are, unless the layer slots are given. */
     int (*prepare)(void *self, const char *key, const char *parent,
                    const struct ctr_storage_limits *limits, struct ctr_error *err);
     /* Applies one layer: an uncompressed tar stream (image-spec/layer.md) read from tar_fd until its end. The fd stays the
      * caller's; the plugin must read it to the end of the stream (the core checks the diff_id over all bytes, also those
-     * after the end-of-archive mark). After a failure only remove(key) may follow. Required. */
+     * after the end-of-archive mark). After a failure only remove(key) may follow. */
     int (*apply)(void *self, const char *key, int32_t tar_fd, struct ctr_error *err);
     /* Makes the snapshot durable under chain_id; the key is gone. If chain_id exists already, the key is dropped and 0 is
-     * returned. Required. */
+     * returned. */
     int (*commit)(void *self, const char *key, const char *chain_id, struct ctr_error *err);
 
     /* Makes a container's writable disk from a committed snapshot; `bytes` 0: the plugin's own default size. Required. */
@@ -93,7 +93,8 @@ struct ctr_storage_ops {
     int (*list)(void *self, void (*each)(void *arg, const char *name, int32_t state), void *arg,
                 struct ctr_error *err);
 
-    /* Layers by themselves: all four slots or none. Since 1.1. NULL: the core applies all layers of an image to one key. */
+    /* Layers by themselves: all four slots or none. Since 1.1. NULL: the core applies all layers of an image to one key. Who gives
+     * them leaves prepare, apply and commit NULL: the core does not call them. */
 
     /* Reads one layer, an uncompressed tar stream, from tar_fd to its end (as for apply) into `key`, which is new; -EEXIST if it is
      * there. Nothing of it counts before layer_commit. A worker thread; may block; the one slot that is called on several threads at

@@ -2,7 +2,8 @@
  * storage-mem: a storage plugin for tests. A snapshot is a text file of entry lines below the instance's folder, so that a test
  * can read what was applied. It makes no filesystem; a "disk" is an empty file.
  *
- * Options make it behave in other ways: per_layer commits each layer, short_read stops reading early, fail makes a call fail.
+ * With MEM_LAYERS (storage-mem-layers) it keeps each layer by itself: a chain's file then holds those of its layers, each behind a
+ * line "layer DIFF_ID". Options make it behave in other ways: short_read stops reading early, fail makes a call fail.
  */
 #include <ctr/layer.h>
 #include <ctr/storage.h>
@@ -13,16 +14,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef MEM_LAYERS
+#define MEM_NAME "mem"
+#else
+#define MEM_NAME "mem-layers"
+#endif
+
 struct mem {
     const struct ctr_host *host;
 };
 
 static const struct ctr_option options[] = {
-    {.size = sizeof(struct ctr_option),
-     .type = CTR_OPTION_BOOL,
-     .name = "per_layer",
-     .def = "no",
-     .help = "every layer is a snapshot of its own"},
     {.size = sizeof(struct ctr_option),
      .type = CTR_OPTION_BOOL,
      .name = "short_read",
@@ -32,7 +34,7 @@ static const struct ctr_option options[] = {
      .type = CTR_OPTION_CHOICE,
      .name = "fail",
      .def = "none",
-     .choices = "none|prepare|apply|commit|clone",
+     .choices = "none|prepare|apply|commit|clone|layer_apply|layer_commit|chain",
      .help = "the call that fails"},
 };
 
@@ -75,15 +77,11 @@ mem_capabilities(void *self)
     return CTR_STORAGE_FAST_CLONE;
 }
 
+/* A key's new file; its first line names what it stands on, if anything. */
 static int
-mem_prepare(void *self, const char *key, const char *parent,
-            const struct ctr_storage_limits *limits, struct ctr_error *err)
+mem_make_key(const struct mem *mem, const char *key, const char *parent, struct ctr_error *err)
 {
-    const struct mem *mem = self;
     char path[4096], from[4096];
-    if (mem_fails(mem, "prepare")) {
-        return ctr_fail(err, -EIO, "mem: told to fail");
-    }
     mem_path(mem, key, path);
     if (parent != NULL) {
         mem_path(mem, parent, from);
@@ -140,8 +138,10 @@ on_opaque(void *arg, const char *path, struct ctr_error *err)
     return 0;
 }
 
+/* Appends what the stream says to the key's file. */
 static int
-mem_apply(void *self, const char *key, int32_t tar_fd, struct ctr_error *err)
+mem_read_layer(const struct mem *mem, const char *key, int tar_fd,
+               const struct ctr_layer_limits *limits, struct ctr_error *err)
 {
     static const struct ctr_layer_ops walk = {.size = sizeof walk,
                                               .entry = on_entry,
@@ -149,11 +149,7 @@ mem_apply(void *self, const char *key, int32_t tar_fd, struct ctr_error *err)
                                               .end = on_end,
                                               .whiteout = on_whiteout,
                                               .opaque = on_opaque};
-    const struct mem *mem = self;
     char path[4096], piece[512];
-    if (mem_fails(mem, "apply")) {
-        return ctr_fail(err, -ENOSPC, "mem: told to fail");
-    }
     if (mem->host->option_bool(mem->host, "short_read")) {
         return read(tar_fd, piece, sizeof piece) < 0 ? ctr_fail(err, -EIO, "mem: read") : 0;
     }
@@ -162,23 +158,17 @@ mem_apply(void *self, const char *key, int32_t tar_fd, struct ctr_error *err)
     if (fd < 0) {
         return ctr_fail(err, -errno, "mem: %s: %s", path, strerror(errno));
     }
-    struct ctr_layer_limits limits = {.size = sizeof limits};
-    (void) dprintf(fd, "layer\n");
-    int rc = ctr_layer_walk(tar_fd, &limits, &walk, &fd, err);
+    int rc = ctr_layer_walk(tar_fd, limits, &walk, &fd, err);
     (void) close(fd);
     return rc;
 }
 
+/* Gives the key's file its final path, unless that is taken: then the key is dropped. */
 static int
-mem_commit(void *self, const char *key, const char *chain_id, struct ctr_error *err)
+mem_finish_key(const struct mem *mem, const char *key, const char *to, struct ctr_error *err)
 {
-    const struct mem *mem = self;
-    char from[4096], to[4096];
-    if (mem_fails(mem, "commit")) {
-        return ctr_fail(err, -EIO, "mem: told to fail");
-    }
+    char from[4096];
     mem_path(mem, key, from);
-    mem_path(mem, chain_id, to);
     if (access(to, F_OK) == 0) {
         return unlink(from) < 0 ? ctr_fail(err, -errno, "mem: unlink") : 0;
     }
@@ -186,6 +176,128 @@ mem_commit(void *self, const char *key, const char *chain_id, struct ctr_error *
                ? ctr_fail(err, -errno, "mem: rename %s: %s", from, strerror(errno))
                : 0;
 }
+
+#ifndef MEM_LAYERS
+/* --- all layers of an image into one key --- */
+
+static int
+mem_prepare(void *self, const char *key, const char *parent,
+            const struct ctr_storage_limits *limits, struct ctr_error *err)
+{
+    return mem_fails(self, "prepare") ? ctr_fail(err, -EIO, "mem: told to fail")
+                                      : mem_make_key(self, key, parent, err);
+}
+
+static int
+mem_apply(void *self, const char *key, int32_t tar_fd, struct ctr_error *err)
+{
+    const struct mem *mem = self;
+    char path[4096];
+    if (mem_fails(mem, "apply")) {
+        return ctr_fail(err, -ENOSPC, "mem: told to fail");
+    }
+    mem_path(mem, key, path);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd >= 0) {
+        (void) dprintf(fd, "layer\n");
+        (void) close(fd);
+    }
+    const struct ctr_layer_limits limits = {.size = sizeof limits};
+    return mem_read_layer(mem, key, tar_fd, &limits, err);
+}
+
+static int
+mem_commit(void *self, const char *key, const char *chain_id, struct ctr_error *err)
+{
+    char to[4096];
+    mem_path(self, chain_id, to);
+    return mem_fails(self, "commit") ? ctr_fail(err, -EIO, "mem: told to fail")
+                                     : mem_finish_key(self, key, to, err);
+}
+#else
+/* --- layers by themselves --- */
+
+static void
+mem_layer_path(const struct mem *mem, const char *diff_id, char path[4096])
+{
+    (void) snprintf(path, 4096, "%s/layer-%s", mem->host->state_dir, diff_id + 7);
+}
+
+static int
+mem_layer_apply(void *self, const char *key, int32_t tar_fd,
+                const struct ctr_storage_limits *limits, struct ctr_error *err)
+{
+    const struct ctr_layer_limits walk = {.size = sizeof walk,
+                                          .max_bytes = limits != NULL ? limits->max_bytes : 0,
+                                          .max_entries =
+                                              limits != NULL ? limits->max_entries : 0};
+    if (mem_fails(self, "layer_apply")) {
+        return ctr_fail(err, -ENOSPC, "mem: told to fail");
+    }
+    int rc = mem_make_key(self, key, NULL, err);
+    return rc < 0 ? rc : mem_read_layer(self, key, tar_fd, &walk, err);
+}
+
+static int
+mem_layer_commit(void *self, const char *key, const char *diff_id, struct ctr_error *err)
+{
+    char to[4096];
+    mem_layer_path(self, diff_id, to);
+    return mem_fails(self, "layer_commit") ? ctr_fail(err, -EIO, "mem: told to fail")
+                                           : mem_finish_key(self, key, to, err);
+}
+
+/* Copies a file's lines behind a line that names it. */
+static int
+mem_append(FILE *to, const char *diff_id, const char *from)
+{
+    char bytes[4096];
+    size_t n;
+    FILE *file = fopen(from, "re");
+    if (file == NULL) {
+        return -errno;
+    }
+    (void) fprintf(to, "layer %s\n", diff_id);
+    while ((n = fread(bytes, 1, sizeof bytes, file)) > 0) {
+        (void) fwrite(bytes, 1, n, to);
+    }
+    (void) fclose(file);
+    return 0;
+}
+
+static int
+mem_chain(void *self, const char *chain_id, const char *const *diff_ids, uint32_t n,
+          struct ctr_error *err)
+{
+    char path[4096], from[4096], half[4200];
+    if (mem_fails(self, "chain")) {
+        return ctr_fail(err, -EIO, "mem: told to fail");
+    }
+    mem_path(self, chain_id, path);
+    if (access(path, F_OK) == 0) {
+        return 0;
+    }
+    (void) snprintf(half, sizeof half, "%s.half", path);
+    FILE *file = fopen(half, "we");
+    if (file == NULL) {
+        return ctr_fail(err, -errno, "mem: %s: %s", half, strerror(errno));
+    }
+    int rc = 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++) {
+        mem_layer_path(self, diff_ids[i], from);
+        if (mem_append(file, diff_ids[i], from) < 0) {
+            rc = ctr_fail(err, -ENOENT, "mem: layer %s of chain %s is not committed",
+                          diff_ids[i], chain_id);
+        }
+    }
+    (void) fclose(file);
+    if (rc < 0) {
+        (void) unlink(half);
+        return rc;
+    }
+    return rename(half, path) < 0 ? ctr_fail(err, -errno, "mem: rename %s", half) : 0;
+}
+#endif
 
 static int
 mem_clone(void *self, const char *key, const char *chain_id, uint64_t bytes,
@@ -200,7 +312,7 @@ mem_clone(void *self, const char *key, const char *chain_id, uint64_t bytes,
     if (access(from, F_OK) < 0) {
         return ctr_fail(err, -ENOENT, "mem: no snapshot %s", chain_id);
     }
-    return mem_prepare(self, key, chain_id, NULL, err);
+    return mem_make_key(mem, key, chain_id, err);
 }
 
 static int
@@ -225,19 +337,20 @@ mem_disks(void *self, const char *key, void (*each)(void *arg, const struct ctr_
     return 0;
 }
 
-/* Does a chain's file say that it was built on this one? */
+/* Whether a file has the line "WORD NAME": a clone or chain on a parent, a chain with a layer. */
 static bool
-mem_has_child(const struct mem *mem, const char *chain_id)
+mem_is_used(const struct mem *mem, const char *word, const char *name)
 {
     DIR *dir = opendir(mem->host->state_dir);
     bool found = false;
     for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL && !found;
          entry = readdir(dir)) {
-        char path[4096], line[128];
+        char path[4096], line[8192];
         (void) snprintf(path, sizeof path, "%s/%s", mem->host->state_dir, entry->d_name);
         FILE *file = fopen(path, "re");
-        if (file != NULL && fgets(line, sizeof line, file) != NULL) {
-            found = strncmp(line, "parent ", 7) == 0 && strncmp(line + 7, chain_id, 71) == 0;
+        while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
+            size_t n = strlen(word);
+            found = strncmp(line, word, n) == 0 && strncmp(line + n, name, 71) == 0;
         }
         if (file != NULL) {
             (void) fclose(file);
@@ -255,12 +368,29 @@ mem_remove(void *self, const char *name, struct ctr_error *err)
     const struct mem *mem = self;
     char path[4096];
     mem_path(mem, name, path);
-    if (strncmp(name, "sha256:", 7) == 0 && mem_has_child(mem, name)) {
+    if (strncmp(name, "sha256:", 7) == 0 && mem_is_used(mem, "parent ", name)) {
         return ctr_fail(err, -EBUSY, "mem: others build on %s", name);
     }
     return unlink(path) < 0 && errno != ENOENT ? ctr_fail(err, -errno, "mem: unlink %s", path)
                                                : 0;
 }
+
+#ifdef MEM_LAYERS
+static int
+mem_layer_remove(void *self, const char *name, struct ctr_error *err)
+{
+    char path[4096];
+    if (strncmp(name, "sha256:", 7) != 0) {
+        return mem_remove(self, name, err);
+    }
+    if (mem_is_used(self, "layer ", name)) {
+        return ctr_fail(err, -EBUSY, "mem: a chain has layer %s", name);
+    }
+    mem_layer_path(self, name, path);
+    return unlink(path) < 0 && errno != ENOENT ? ctr_fail(err, -errno, "mem: unlink %s", path)
+                                               : 0;
+}
+#endif
 
 static int
 mem_usage(void *self, const char *name, struct ctr_storage_usage *ret, struct ctr_error *err)
@@ -277,7 +407,7 @@ mem_usage(void *self, const char *name, struct ctr_storage_usage *ret, struct ct
 }
 
 static int
-mem_list(void *self, void (*each)(void *arg, const char *name, int32_t committed), void *arg,
+mem_list(void *self, void (*each)(void *arg, const char *name, int32_t state), void *arg,
          struct ctr_error *err)
 {
     const struct mem *mem = self;
@@ -289,9 +419,12 @@ mem_list(void *self, void (*each)(void *arg, const char *name, int32_t committed
         char name[300];
         if (strncmp(entry->d_name, "chain-", 6) == 0) {
             (void) snprintf(name, sizeof name, "sha256:%s", entry->d_name + 6);
-            each(arg, name, 1);
+            each(arg, name, CTR_STORAGE_CHAIN);
+        } else if (strncmp(entry->d_name, "layer-", 6) == 0) {
+            (void) snprintf(name, sizeof name, "sha256:%s", entry->d_name + 6);
+            each(arg, name, CTR_STORAGE_LAYER);
         } else if (strncmp(entry->d_name, "key-", 4) == 0) {
-            each(arg, entry->d_name + 4, 0);
+            each(arg, entry->d_name + 4, CTR_STORAGE_WORKING);
         }
     }
     (void) closedir(dir);
@@ -303,9 +436,16 @@ static const struct ctr_storage_ops ops = {
     .open = mem_open,
     .close = mem_close,
     .capabilities = mem_capabilities,
+#ifdef MEM_LAYERS
+    .layer_apply = mem_layer_apply,
+    .layer_commit = mem_layer_commit,
+    .layer_remove = mem_layer_remove,
+    .chain = mem_chain,
+#else
     .prepare = mem_prepare,
     .apply = mem_apply,
     .commit = mem_commit,
+#endif
     .clone = mem_clone,
     .disks = mem_disks,
     .remove = mem_remove,
@@ -313,5 +453,5 @@ static const struct ctr_storage_ops ops = {
     .list = mem_list,
 };
 
-CTR_PLUGIN(CTR_KIND_STORAGE, "mem", CTR_VERSION, "for tests: entry lists in text files",
+CTR_PLUGIN(CTR_KIND_STORAGE, MEM_NAME, CTR_VERSION, "for tests: entry lists in text files",
            options, &ops);

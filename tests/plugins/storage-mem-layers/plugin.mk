@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,storage-mem-layers,layers.c,,layer,tests/plugins))
