@@ -418,7 +418,13 @@ http_request(struct image_op *op, const struct http_call *call, struct http_resp
              struct ctr_error *err)
 {
     struct http_transfer transfer = {
-        .op = op, .call = call, .response = response, .err = err, .inner = CTR_ERROR_INIT};
+        .op = op,
+        .call = call,
+        .response = response,
+        .err = err,
+        .inner = CTR_ERROR_INIT,
+        .redirected = call->anonymous, /* an image's document led here */
+    };
     struct origin home, at;
     int rc = origin_parse(call->url, &home, err);
     if (rc == 0) {

@@ -118,7 +118,7 @@ pull_config(struct pull *pull, struct ctr_error *err)
     const json_t *descriptor = json_object_get(pull->manifest, "config");
     const char *digest = ctr_json_str(descriptor, "digest", "");
     bool had = ctr_blob_exists(pull->op.images->store, digest, NULL);
-    int rc = remote_blob(&pull->remote, digest, ctr_json_int(descriptor, "size", 0), err);
+    int rc = fetch_blob(&pull->remote, digest, ctr_json_int(descriptor, "size", 0), err);
     if (rc < 0) {
         return rc;
     }
@@ -149,7 +149,7 @@ pull_layer(struct pull *pull, size_t i, struct ctr_error *err)
     if (!have) {
         op_step(&pull->op, digest, "Pulling fs layer", 0, 0);
     }
-    int rc = remote_blob(&pull->remote, digest, ctr_json_int(layer, "size", 0), err);
+    int rc = fetch_blob(&pull->remote, digest, ctr_json_int(layer, "size", 0), err);
     rc = rc < 0 ? rc : layer_verify(&pull->op, layer, config_diff_id(pull->config, i), err);
     if (rc == 0 && !have) {
         op_step(&pull->op, digest, "Download complete", 0, 0);

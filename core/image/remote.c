@@ -155,7 +155,7 @@ remote_try(struct remote *remote, struct remote_loop *loop, struct http_call *ca
 {
     (void) pthread_mutex_lock(&remote->mutex);
     unsigned seen = remote->generation;
-    struct secret *secret = secret_copy(remote->secret);
+    struct secret *secret = call->anonymous ? NULL : secret_copy(remote->secret);
     remote->in_flight++;
     (void) pthread_mutex_unlock(&remote->mutex);
     call->secret = secret;
@@ -168,7 +168,7 @@ remote_try(struct remote *remote, struct remote_loop *loop, struct http_call *ca
         remote->worked = seen;
     }
     (void) pthread_mutex_unlock(&remote->mutex);
-    if (rc == 0 && response->status == 401) {
+    if (rc == 0 && response->status == 401 && !call->anonymous) {
         return remote_login(remote, loop, seen, response, err);
     }
     bool again = rc < 0 ? response->retry : status_may_go_away(response->status);
@@ -249,9 +249,10 @@ remote_manifest(struct remote *remote, const char *name, char **ret, size_t *ret
 
 struct blob_fetch {
     struct remote *remote;
-    struct ctr_ingest *ingest;
-    const char *digest;
-    uint64_t size, offset, shown;
+    const struct remote_blob *blob;
+    uint64_t offset; /* of the next byte that the sink gets */
+    uint64_t skip;   /* bytes of this answer that the sink has had */
+    bool no_range;   /* the registry refused one */
 };
 
 /* The answer's head: does it carry the bytes that are missing? */
@@ -262,19 +263,14 @@ blob_begin(void *arg, const struct http_response *response, struct ctr_error *er
     if (response->status == 206 && response->range_start != (int64_t) fetch->offset) {
         return ctr_fail(err, -EBADMSG,
                         "blob %s: the registry sent another range than asked for",
-                        fetch->digest);
+                        fetch->blob->digest);
     }
-    if (response->status == 200 && fetch->offset > 0) {
-        int rc = ctr_ingest_restart(fetch->ingest, err);
-        if (rc < 0) {
-            return rc;
-        }
-        fetch->offset = fetch->shown = 0;
-    }
-    if (response->length >= 0 && (uint64_t) response->length != fetch->size - fetch->offset) {
+    uint64_t from = response->status == 206 ? fetch->offset : 0;
+    fetch->skip = fetch->offset - from;
+    if (response->length >= 0 && (uint64_t) response->length != fetch->blob->size - from) {
         return ctr_fail(err, -EBADMSG, "blob %s: the registry sends %lld bytes instead of %llu",
-                        fetch->digest, (long long) response->length,
-                        (unsigned long long) (fetch->size - fetch->offset));
+                        fetch->blob->digest, (long long) response->length,
+                        (unsigned long long) (fetch->blob->size - from));
     }
     return 0;
 }
@@ -283,16 +279,15 @@ static int
 blob_sink(void *arg, const void *bytes, size_t length, struct ctr_error *err)
 {
     struct blob_fetch *fetch = arg;
-    int rc = ctr_ingest_write(fetch->ingest, bytes, length, err);
-    if (rc < 0) {
-        return rc;
+    size_t had = fetch->skip < length ? (size_t) fetch->skip : length;
+    fetch->skip -= had;
+    length -= had;
+    if (length == 0) {
+        return 0;
     }
-    fetch->offset += length;
-    if (fetch->offset - fetch->shown >= 512 << 10 || fetch->offset == fetch->size) {
-        fetch->shown = fetch->offset;
-        op_step(fetch->remote->op, fetch->digest, "Downloading", fetch->offset, fetch->size);
-    }
-    return 0;
+    int rc = fetch->blob->sink(fetch->blob->arg, (const char *) bytes + had, length, err);
+    fetch->offset += rc < 0 ? 0 : length;
+    return rc;
 }
 
 /* The answer of a whole try: 0 done, 1 again. */
@@ -300,17 +295,17 @@ static int
 blob_answer(struct blob_fetch *fetch, struct remote_loop *loop,
             const struct http_response *response, struct ctr_error *err)
 {
-    if (response->status == 416 && fetch->offset > 0) {
-        int rc = ctr_ingest_restart(fetch->ingest, err);
-        fetch->offset = 0;
-        return rc < 0 ? rc : remote_again(fetch->remote, loop, 0);
+    const struct remote_blob *blob = fetch->blob;
+    if (response->status == 416 && fetch->offset > 0 && !fetch->no_range) {
+        fetch->no_range = true;
+        return remote_again(fetch->remote, loop, 0);
     }
     if (response->status != 200 && response->status != 206) {
         char what[96];
-        (void) snprintf(what, sizeof what, "blob %s", fetch->digest);
+        (void) snprintf(what, sizeof what, "blob %s", blob->digest);
         return remote_fail(fetch->remote, response, what, err);
     }
-    if (fetch->offset == fetch->size) {
+    if (fetch->offset == blob->size) {
         return 0;
     }
     int more = remote_again(fetch->remote, loop, 0);
@@ -318,89 +313,39 @@ blob_answer(struct blob_fetch *fetch, struct remote_loop *loop,
         return more;
     }
     return ctr_fail(err, -EIO, "blob %s ended after %llu of %llu bytes, %d times; try again",
-                    fetch->digest, (unsigned long long) fetch->offset,
-                    (unsigned long long) fetch->size, loop->tries);
+                    blob->digest, (unsigned long long) fetch->offset,
+                    (unsigned long long) blob->size, loop->tries);
 }
 
-static int
-blob_download(struct blob_fetch *fetch, struct ctr_error *err)
+int
+remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err)
 {
-    struct remote *remote = fetch->remote;
+    struct blob_fetch fetch = {.remote = remote, .blob = blob, .offset = blob->offset};
     CTR_AUTO(free)
     char *url =
-        ctr_printf("%s%s/blobs/%s", remote->base, remote->ref->repository, fetch->digest);
+        blob->url != NULL
+            ? strdup(blob->url)
+            : ctr_printf("%s%s/blobs/%s", remote->base, remote->ref->repository, blob->digest);
     if (url == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     struct http_response response = {0};
     struct remote_loop loop = {0};
-    int rc = fetch->offset < fetch->size ? 1 : 0;
+    int rc = fetch.offset < blob->size ? 1 : 0;
     while (rc == 1) {
         struct http_call call = {.url = url,
-                                 .offset = fetch->offset,
+                                 .anonymous = blob->url != NULL,
+                                 .offset = fetch.no_range ? 0 : fetch.offset,
                                  .begin = blob_begin,
                                  .sink = blob_sink,
-                                 .arg = fetch,
+                                 .arg = &fetch,
                                  .total_s = remote->op->images->limits.total_s * 5 +
-                                            (long) (fetch->size >> 14)};
+                                            (long) (blob->size >> 14)};
         rc = remote_try(remote, &loop, &call, &response, err);
         if (rc == 0) {
-            rc = blob_answer(fetch, &loop, &response, err);
+            rc = blob_answer(&fetch, &loop, &response, err);
         }
     }
     http_response_clear(&response);
     return rc == -ECANCELED ? op_fail_cancelled(err) : rc;
-}
-
-/* Opens the ingest, waiting for another pull that has the blob in hand. 1: it is in the store. */
-static int
-blob_open(struct blob_fetch *fetch, struct ctr_error *err)
-{
-    struct image_op *op = fetch->remote->op;
-    struct ctr_store *store = op->images->store;
-    for (;;) {
-        uint64_t size = 0;
-        if (ctr_blob_exists(store, fetch->digest, &size)) {
-            return size == fetch->size
-                       ? 1
-                       : ctr_fail(err, -EBADMSG, "blob %s has %llu bytes, not %llu",
-                                  fetch->digest, (unsigned long long) size,
-                                  (unsigned long long) fetch->size);
-        }
-        int rc = ctr_ingest_open(store, fetch->digest, (int64_t) fetch->size, &fetch->ingest,
-                                 &fetch->offset, err);
-        if (rc != -EBUSY) {
-            return rc;
-        }
-        if (op_cancelled(op)) {
-            return op_fail_cancelled(err);
-        }
-        ctr_ingest_wait(store, 200);
-    }
-}
-
-int
-remote_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_error *err)
-{
-    struct blob_fetch fetch = {.remote = remote, .digest = digest, .size = (uint64_t) size};
-    int rc = lease_add(remote->op, digest, err);
-    rc = rc < 0 ? rc : blob_open(&fetch, err);
-    if (rc == 1) {
-        op_step(remote->op, digest, "Already exists", 0, 0);
-        return 0;
-    }
-    bool resumed = rc == 0 && fetch.offset > 0;
-    rc = rc < 0 ? rc : blob_download(&fetch, err);
-    if (rc < 0) {
-        /* What is right so far is kept to go on with, unless the disk is full: then all of this pull goes. */
-        bool full = op_disk_full(remote->op, rc == -ENOSPC);
-        ctr_ingest_abort(fetch.ingest, rc != -EBADMSG && rc != -EFBIG && !full);
-        return rc;
-    }
-    rc = ctr_ingest_commit(fetch.ingest, NULL, err);
-    if (rc == -EBADMSG && resumed) {
-        /* What an earlier try left was wrong: once more from the start. */
-        return remote_blob(remote, digest, size, err);
-    }
-    return rc;
 }

@@ -50,6 +50,7 @@ struct http_call {
     const char *accept;          /* NULL: anything */
     const char *post;            /* form body, wiped by its owner; NULL: GET */
     const struct secret *secret; /* whole Authorization value for url's origin, or NULL */
+    bool anonymous;              /* no secret, and no link-local address from the start */
     uint64_t offset;             /* > 0: ask for the bytes from there on */
     size_t max;                  /* bytes of body that go into response->body */
     long total_s;                /* limit of the whole request */
@@ -99,7 +100,21 @@ void remote_finish(struct remote *remote);
 /* A manifest by tag or digest: bytes (caller frees), Content-Type (160) and digest (72). */
 int remote_manifest(struct remote *remote, const char *name, char **ret, size_t *ret_length,
                     char *ret_type, char *ret_digest, struct ctr_error *err);
-/* Fetches a blob into the store unless it is there. */
-int remote_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_error *err);
+/* A blob's bytes from `offset` on. Each reaches the sink once and in order, however often a request is cut, tried again, or
+ * answered from the blob's start; what the sink refuses ends it. Size and digest over all bytes are the caller's to check. */
+struct remote_blob {
+    const char *digest;
+    const char *url; /* a foreign layer's: asked without credentials; NULL: the repository's blob */
+    uint64_t size, offset;
+    int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err);
+    void *arg;
+};
+int remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err);
+
+/* --- fetch.c --- */
+
+/* Brings a blob into the store unless it is there: waits for another operation that has it in hand, goes on where a cut
+ * download ended, checks digest and size. */
+int fetch_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_error *err);
 
 #endif
