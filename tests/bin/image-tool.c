@@ -2,7 +2,7 @@
  * image-tool: the image room on a command line, for tests. Prints what it does; exit status 0, or 1 with the error on stderr.
  *
  *     image-tool PROFILE pull REF [PLATFORM] | load FILE|DIR | unpack REF [STORAGE] | resolve REF [PLATFORM] | images
- *                        | tag FROM TO | rmi REF [force] | clone REF KEY | pulls REF N (at once) | churn REF N (pull, unpack, rmi at once)
+ *                        | tag FROM TO | rmi REF [force] | clone REF KEY | drop KEY | collect | pulls REF N (at once) | churn REF N (pull, unpack, rmi at once)
  *     several commands in one process are separated by "--"
  */
 #include "core/image/image-priv.h"
@@ -156,6 +156,24 @@ tool_remove(struct tool *tool, const char *reference, bool force, struct ctr_err
                                      on_removed, NULL, err);
 }
 
+static int
+tool_drop(struct tool *tool, const char *key, struct ctr_error *err)
+{
+    int rc = tool_storage(tool, NULL, err);
+    rc = rc < 0 ? rc : ctr_storage_remove(tool->storage, key, err);
+    if (rc == 0) {
+        (void) printf("Dropped: %s\n", key);
+    }
+    return rc;
+}
+
+static int
+tool_collect(struct tool *tool, struct ctr_error *err)
+{
+    int rc = tool_storage(tool, NULL, err);
+    return rc < 0 ? rc : ctr_images_collect(tool->images, &tool->storage, 1, err);
+}
+
 /* --- at once --- */
 
 struct together {
@@ -229,6 +247,9 @@ tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
     if (strcmp(verb, "images") == 0) {
         return ctr_image_each(tool->images, show_each, NULL, err);
     }
+    if (strcmp(verb, "collect") == 0) {
+        return tool_collect(tool, err);
+    }
     if (one == NULL) {
         return ctr_fail(err, -EINVAL, "%s: what?", verb);
     }
@@ -252,6 +273,9 @@ tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
     }
     if (strcmp(verb, "clone") == 0) {
         return tool_clone(tool, one, two, err);
+    }
+    if (strcmp(verb, "drop") == 0) {
+        return tool_drop(tool, one, err);
     }
     if (strcmp(verb, "tag") == 0) {
         return ctr_image_tag(tool->images, one, two, err);
@@ -320,6 +344,8 @@ main(int argc, char **argv)
         (void) fprintf(stderr, "usage: image-tool PROFILE COMMAND…\n");
         return 2;
     }
+    /* What has been told stands in a file also when the next step is killed. */
+    (void) setvbuf(stdout, NULL, _IOLBF, 0);
     struct sigaction action = {.sa_handler = on_signal};
     (void) sigaction(SIGINT, &action, NULL);
     ctr_log_init("image-tool", CTR_LEVEL_INFO);
