@@ -6,28 +6,14 @@
  * names are one. What came from the file is wiped before its memory is given back.
  */
 #include "auths.h"
-#include <ctype.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
-#include <strings.h>
-
-#define AUTHS_MAX_ENTRIES 4096
-
-void
-auths_wipe(void *bytes, size_t length)
-{
-    volatile unsigned char *p = bytes;
-    while (length-- > 0) {
-        *p++ = 0;
-    }
-}
 
 static void
 auths_free(char *text)
 {
     if (text != NULL) {
-        auths_wipe(text, strlen(text));
+        ctr_wipe(text, strlen(text));
         free(text);
     }
 }
@@ -40,102 +26,21 @@ auths_finish(struct auths_found *found)
     memset(found, 0, sizeof *found);
 }
 
-/* jansson keeps each string in one heap block: all of an entry's are overwritten in place. */
-static void
-auths_wipe_json(json_t *json)
-{
-    const char *key = NULL;
-    size_t i = 0;
-    json_t *value = NULL;
-    if (json_is_string(json)) {
-        auths_wipe((void *) (uintptr_t) json_string_value(json), json_string_length(json));
-    } else if (json_is_object(json)) {
-        json_object_foreach(json, key, value)
-        {
-            auths_wipe_json(value);
-        }
-    } else if (json_is_array(json)) {
-        json_array_foreach(json, i, value)
-        {
-            auths_wipe_json(value);
-        }
-    }
-}
-
 /* The whole document; *ret_auths is borrowed from it, NULL if it has none. */
 static json_t *
 auths_parse(const char *text, size_t length, json_t **ret_auths, struct ctr_error *err)
 {
-    json_error_t where;
-    json_t *document = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where);
-    if (document == NULL) {
-        /* Only where, not what: jansson's own message quotes the text, which may be a secret. */
-        (void) ctr_fail(err, -EBADMSG, "line %d, column %d: not valid JSON", where.line,
-                        where.column);
-        return NULL;
-    }
-    json_t *auths = json_object_get(document, "auths");
-    bool bad = !json_is_object(document) ||
-               (auths != NULL && !json_is_null(auths) && !json_is_object(auths)) ||
-               json_object_size(auths) > AUTHS_MAX_ENTRIES;
+    json_t *document = config_parse(text, length, err);
+    bool bad = false;
+    json_t *auths = config_object(document, "auths", &bad);
     if (bad) {
-        auths_wipe_json(document);
-        json_decref(document);
+        config_release(document);
         (void) ctr_fail(err, -EBADMSG, "\"auths\" is not an object of at most %d entries",
-                        AUTHS_MAX_ENTRIES);
+                        CONFIG_MAX_ENTRIES);
         return NULL;
     }
     *ret_auths = auths;
     return document;
-}
-
-/* --- keys --- */
-
-static const char *
-key_host_alias(const char *host)
-{
-    static const char *const hub[] = {"index.docker.io", "registry-1.docker.io", "docker.io"};
-    for (size_t i = 0; i < sizeof hub / sizeof hub[0]; i++) {
-        if (strcmp(host, hub[i]) == 0) {
-            return "docker.io";
-        }
-    }
-    return host;
-}
-
-/* "https://Host:5000/v2/" -> "host:5000" and ""; "quay.io/team" -> "quay.io" and "team". False: no host in it. */
-static bool
-key_split(const char *key, char host[256], char path[256])
-{
-    static const char *const schemes[] = {"https://", "http://"};
-    for (size_t i = 0; i < 2; i++) {
-        if (strncasecmp(key, schemes[i], strlen(schemes[i])) == 0) {
-            key += strlen(schemes[i]);
-            break;
-        }
-    }
-    size_t n = strcspn(key, "/");
-    if (n == 0 || n > 255 || memchr(key, '@', n) != NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        host[i] = (char) tolower((unsigned char) key[i]);
-    }
-    host[n] = '\0';
-    const char *rest = key + n + (key[n] == '/');
-    size_t length = strlen(rest);
-    while (length > 0 && rest[length - 1] == '/') {
-        length--;
-    }
-    if (length > 255) {
-        return false;
-    }
-    memcpy(path, rest, length);
-    path[length] = '\0';
-    if (strcmp(path, "v1") == 0 || strcmp(path, "v2") == 0) {
-        path[0] = '\0';
-    }
-    return true;
 }
 
 /* How well a key fits: 0 not at all, else 1 and the length of its path. */
@@ -143,7 +48,8 @@ static size_t
 key_score(const char *key, const char *asked_host, const char *repository)
 {
     char host[256], path[256];
-    if (!key_split(key, host, path) || strcmp(key_host_alias(host), asked_host) != 0) {
+    if (!config_key_split(key, host, path) ||
+        strcmp(config_host_alias(host), asked_host) != 0) {
         return 0;
     }
     size_t n = strlen(path);
@@ -185,7 +91,7 @@ base64_decode(const char *text)
         }
     }
     if (out != NULL && memchr(out, '\0', length) != NULL) {
-        auths_wipe(out, length);
+        ctr_wipe(out, length);
         free(out);
         return NULL;
     }
@@ -229,7 +135,7 @@ entry_take_auth(struct auths_found *found, const char *auth, struct ctr_error *e
     }
     *colon = '\0';
     int rc = entry_take(found, CTR_CREDENTIAL_PASSWORD, plain, colon + 1, err);
-    auths_wipe(colon + 1, strlen(colon + 1));
+    ctr_wipe(colon + 1, strlen(colon + 1));
     auths_free(plain);
     return rc;
 }
@@ -270,7 +176,7 @@ auths_find(const char *text, size_t length, const char *host, const char *reposi
     size_t best_score = 0;
     json_object_foreach(auths, key, entry)
     {
-        size_t score = key_score(key, key_host_alias(host), repository);
+        size_t score = key_score(key, config_host_alias(host), repository);
         if (score > best_score) {
             best_score = score;
             best = entry;
@@ -283,8 +189,7 @@ auths_find(const char *text, size_t length, const char *host, const char *reposi
     if (rc < 0 && rc != -ENOENT) {
         (void) ctr_prefix(err, "auths entry \"%.200s\"", best_key);
     }
-    auths_wipe_json(document);
-    json_decref(document);
+    config_release(document);
     if (rc == 0) {
         *ret = found;
     }
@@ -308,14 +213,13 @@ auths_list(const char *text, size_t length,
         char host[256], path[256], shown[520];
         struct auths_found found = {0};
         struct ctr_error ignored = CTR_ERROR_INIT;
-        if (key_split(key, host, path) && entry_read(entry, &found, &ignored) == 0) {
-            (void) snprintf(shown, sizeof shown, "%s%s%s", key_host_alias(host),
+        if (config_key_split(key, host, path) && entry_read(entry, &found, &ignored) == 0) {
+            (void) snprintf(shown, sizeof shown, "%s%s%s", config_host_alias(host),
                             path[0] != '\0' ? "/" : "", path);
             each(arg, shown, found.user);
             auths_finish(&found);
         }
     }
-    auths_wipe_json(document);
-    json_decref(document);
+    config_release(document);
     return 0;
 }

@@ -1,22 +1,19 @@
 /*
- * registry-file: credentials from docker's config.json and containers' auth.json, read at each question, never kept.
+ * registry-file: credentials in docker's config.json and containers' auth.json, read at each question, never kept.
  *
- * With the option `path` that file alone; else the usual places in order, of which those that do not exist are passed over.
+ * With the option `path` that file alone; else the usual places in order, of which those that do not exist are passed over. What is to be stored
+ * goes into the first place, what is to be erased goes from all.
  */
 #include "auths.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX ((size_t) 1 << 20)
 #define FILE_PLACES 3
 
 struct file {
     const struct ctr_host *host;
     char *places[FILE_PLACES];
-    bool required;            /* the one place must exist */
     bool warned[FILE_PLACES]; /* about its mode */
 };
 
@@ -27,17 +24,6 @@ static const struct ctr_option options[] = {
      .help = "file with an \"auths\" object (default: docker's config.json, then containers' "
              "auth.json)"},
 };
-
-static char *
-file_join(const char *folder, const char *name)
-{
-    size_t n = strlen(folder) + strlen(name) + 2;
-    char *path = malloc(n);
-    if (path != NULL) {
-        (void) snprintf(path, n, "%s/%s", folder, name);
-    }
-    return path;
-}
 
 static void
 file_close(void *self)
@@ -55,52 +41,40 @@ file_close(void *self)
 static bool
 file_find_places(struct file *file)
 {
-    static const struct {
-        const char *variable, *name, *home_name;
-    } usual[FILE_PLACES] = {
-        {"DOCKER_CONFIG", "config.json", ".docker/config.json"},
-        {"XDG_RUNTIME_DIR", "containers/auth.json", NULL},
-        {"XDG_CONFIG_HOME", "containers/auth.json", ".config/containers/auth.json"},
-    };
-    const char *home = getenv("HOME");
-    for (size_t i = 0; i < FILE_PLACES; i++) {
-        const char *folder = getenv(usual[i].variable);
-        const char *name = usual[i].name;
-        if (folder == NULL || folder[0] != '/') {
-            folder = home;
-            name = usual[i].home_name;
-        }
-        if (folder == NULL || folder[0] != '/' || name == NULL) {
-            continue;
-        }
-        file->places[i] = file_join(folder, name);
-        if (file->places[i] == NULL) {
-            return false;
-        }
-    }
-    return true;
+    bool failed[FILE_PLACES];
+    file->places[0] = config_docker_place(&failed[0]);
+    file->places[1] = config_place("XDG_RUNTIME_DIR", "containers/auth.json", NULL, &failed[1]);
+    file->places[2] = config_place("XDG_CONFIG_HOME", "containers/auth.json",
+                                   ".config/containers/auth.json", &failed[2]);
+    return !failed[0] && !failed[1] && !failed[2];
 }
 
 static int
 file_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err)
 {
     struct file *file = calloc(1, sizeof *file);
-    if (file == NULL) {
-        return ctr_fail(err, -ENOMEM, "registry-file: out of memory");
-    }
-    file->host = host;
     const char *path = host->option_string(host, "path");
-    file->required = path != NULL && path[0] != '\0';
-    bool ok = true;
-    if (file->required) {
+    bool ok = file != NULL;
+    if (ok && path != NULL && path[0] != '\0') {
+        if (path[0] != '/') {
+            file_close(file);
+            return ctr_fail(err, -EINVAL, "path: %s is not an absolute path", path);
+        }
         file->places[0] = strdup(path);
         ok = file->places[0] != NULL;
-    } else {
+    } else if (ok) {
         ok = file_find_places(file);
     }
     if (!ok) {
         file_close(file);
-        return ctr_fail(err, -ENOMEM, "registry-file: out of memory");
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    file->host = host;
+    if (path != NULL && path[0] != '\0' && access(path, F_OK) != 0) {
+        char text[600];
+        (void) snprintf(text, sizeof text, "%.400s does not exist; `ctrctl login` makes it",
+                        path);
+        host->log(host, CTR_LOG_INFO, text);
     }
     *ret_self = file;
     return 0;
@@ -120,61 +94,22 @@ file_warn_mode(struct file *file, size_t i, mode_t mode)
     file->host->log(file->host, CTR_LOG_WARN, text);
 }
 
-static int
-file_fail(const struct file *file, size_t i, int code, const char *why, struct ctr_error *err)
-{
-    return ctr_fail(err, code, "%s: %s", file->places[i], why);
-}
-
-/* A whole file; the caller wipes and frees. -ENOENT: not there, and need not be. */
-static int
-file_read(struct file *file, size_t i, char **ret, size_t *ret_length, struct ctr_error *err)
-{
-    struct stat st;
-    int fd = open(file->places[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        bool missing = errno == ENOENT || errno == ENOTDIR;
-        int code = missing && file->required ? -EINVAL : missing ? -ENOENT : -errno;
-        return file_fail(file, i, code, strerror(errno), err);
-    }
-    int rc = 0;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        rc = file_fail(file, i, -EINVAL, "not a file", err);
-    } else if (st.st_size > (off_t) FILE_MAX) {
-        rc = file_fail(file, i, -EFBIG, "larger than 1 MiB", err);
-    }
-    char *text = rc == 0 ? malloc((size_t) st.st_size + 1) : NULL;
-    size_t length = 0;
-    while (text != NULL && length < (size_t) st.st_size) {
-        ssize_t n = read(fd, text + length, (size_t) st.st_size - length);
-        if (n <= 0 && !(n < 0 && errno == EINTR)) {
-            break;
-        }
-        length += n > 0 ? (size_t) n : 0;
-    }
-    (void) close(fd);
-    if (rc < 0 || text == NULL) {
-        return rc < 0 ? rc : file_fail(file, i, -ENOMEM, "out of memory", err);
-    }
-    file_warn_mode(file, i, st.st_mode);
-    *ret = text;
-    *ret_length = length;
-    return 0;
-}
+/* --- reading --- */
 
 static int
 file_get_one(struct file *file, size_t i, const struct ctr_registry_query *query,
              struct auths_found *found, struct ctr_error *err)
 {
-    char *text = NULL;
-    size_t length = 0;
-    int rc = file_read(file, i, &text, &length, err);
+    struct config_text text = {0};
+    int rc = config_read(file->places[i], &text, err);
     if (rc < 0) {
         return rc;
     }
-    rc = auths_find(text, length, query->host, query->repository, found, err);
-    auths_wipe(text, length);
-    free(text);
+    rc = auths_find(text.bytes, text.length, query->host, query->repository, found, err);
+    if (rc == 0) {
+        file_warn_mode(file, i, text.mode);
+    }
+    config_text_finish(&text);
     return rc < 0 && rc != -ENOENT ? ctr_prefix(err, "%s", file->places[i]) : rc;
 }
 
@@ -209,23 +144,110 @@ file_list(void *self, void (*each)(void *arg, const char *host, const char *user
 {
     struct file *file = self;
     for (size_t i = 0; i < FILE_PLACES; i++) {
-        char *text = NULL;
-        size_t length = 0;
-        int rc = file->places[i] != NULL ? file_read(file, i, &text, &length, err) : -ENOENT;
-        if (rc == -ENOENT) {
-            continue;
-        }
+        struct config_text text = {0};
+        int rc = file->places[i] != NULL ? config_read(file->places[i], &text, err) : -ENOENT;
         if (rc == 0) {
-            rc = auths_list(text, length, each, arg, err);
-            auths_wipe(text, length);
-            free(text);
+            rc = auths_list(text.bytes, text.length, each, arg, err);
+            config_text_finish(&text);
             rc = rc < 0 ? ctr_prefix(err, "%s", file->places[i]) : 0;
         }
-        if (rc < 0) {
+        if (rc < 0 && rc != -ENOENT) {
             return rc;
         }
     }
     return 0;
+}
+
+/* --- writing --- */
+
+/* The file's text changed, caller wipes and frees. credential NULL: the host's entries go. -ENOENT: there are none. */
+static int
+file_edit(const char *path, const char *host, const struct ctr_credential *credential,
+          char **ret, struct ctr_error *err)
+{
+    struct config_text text = {0};
+    int rc = config_read(path, &text, err);
+    if (rc == 0 || (rc == -ENOENT && credential != NULL)) {
+        rc = credential != NULL ? auths_set(text.bytes, text.length, host, credential, ret, err)
+                                : auths_unset(text.bytes, text.length, host, ret, err);
+        rc = rc < 0 ? ctr_prefix(err, "%s", path) : 0;
+    }
+    config_text_finish(&text);
+    return rc;
+}
+
+static void
+file_free_text(char *text)
+{
+    if (text != NULL) {
+        ctr_wipe(text, strlen(text));
+        free(text);
+    }
+}
+
+/* Under the file's lock. A file that is broken is left as it is. */
+static int
+file_change(const char *path, const char *host, const struct ctr_credential *credential,
+            struct ctr_error *err)
+{
+    struct save_lock lock;
+    char *changed = NULL;
+    int rc = save_lock(path, credential != NULL, &lock, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = file_edit(lock.target, host, credential, &changed, err);
+    rc = rc < 0 ? rc : save_write(&lock, changed, err);
+    file_free_text(changed);
+    save_unlock(&lock);
+    return rc;
+}
+
+/* A look first: where nothing is to be erased, no lock file is left either. */
+static int
+file_erase_one(const char *path, const char *host, struct ctr_error *err)
+{
+    char *changed = NULL;
+    int rc = file_edit(path, host, NULL, &changed, err);
+    file_free_text(changed);
+    return rc < 0 ? rc : file_change(path, host, NULL, err);
+}
+
+static int
+file_check_host(const char *host, struct ctr_error *err)
+{
+    return config_host_is_good(host)
+               ? 0
+               : ctr_fail(err, -EINVAL, "\"%.100s\" is not a registry's host[:port]", host);
+}
+
+static int
+file_store(void *self, const char *host, const struct ctr_credential *credential,
+           struct ctr_error *err)
+{
+    struct file *file = self;
+    int rc = file_check_host(host, err);
+    if (rc == 0 && file->places[0] == NULL) {
+        rc = ctr_fail(err, -EINVAL,
+                      "neither HOME nor DOCKER_CONFIG says where to store it; set "
+                      "the option path");
+    }
+    return rc < 0 ? rc : file_change(file->places[0], host, credential, err);
+}
+
+static int
+file_erase(void *self, const char *host, struct ctr_error *err)
+{
+    struct file *file = self;
+    int result = file_check_host(host, err);
+    bool erased = false;
+    for (size_t i = 0; i < FILE_PLACES && result == 0; i++) {
+        int rc = file->places[i] != NULL ? file_erase_one(file->places[i], host, err) : -ENOENT;
+        erased = erased || rc == 0;
+        result = rc == -ENOENT ? 0 : rc;
+    }
+    return result == 0 && !erased ? ctr_fail(err, -ENOENT, "no credentials for %s", host)
+                                  : result;
 }
 
 static const struct ctr_registry_ops ops = {
@@ -233,8 +255,10 @@ static const struct ctr_registry_ops ops = {
     .open = file_open,
     .close = file_close,
     .get = file_get,
+    .store = file_store,
+    .erase = file_erase,
     .list = file_list,
 };
 
-CTR_PLUGIN(CTR_KIND_REGISTRY, "file", CTR_VERSION, "logins from docker's and containers' files",
+CTR_PLUGIN(CTR_KIND_REGISTRY, "file", CTR_VERSION, "logins in docker's and containers' files",
            options, &ops);
