@@ -95,16 +95,18 @@ $(foreach p,ctrctl $(MAINS),$(eval $(call program_rule,$(p))))
 # ---- SDK ----
 SDK_LIB := $(BUILD)/lib/libctr-layer.a
 EXT4_LIB := $(BUILD)/lib/libctr-ext4.a
-SDK_LIBS := $(SDK_LIB) $(EXT4_LIB)
+COMMAND_LIB := $(BUILD)/lib/libctr-command.a
+SDK_LIBS := $(SDK_LIB) $(EXT4_LIB) $(COMMAND_LIB)
 $(SDK_LIB): $(call obj,$(wildcard sdk/lib/*.c))
 $(EXT4_LIB): $(call obj,$(wildcard sdk/ext4/*.c))
+$(COMMAND_LIB): $(call obj,$(wildcard sdk/command/*.c))
 $(call obj,$(wildcard sdk/ext4/*.c)): EXTRA_CPPFLAGS = $(call pkgc,ext2fs com_err)
 $(SDK_LIBS):
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(say)$(AR) rcs $@ $^
 
-# ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,SDK libraries: layer ext4,OUTPUT FOLDER or nothing)) ----
+# ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,SDK libraries: layer ext4 command,OUTPUT FOLDER or nothing)) ----
 PLUGINS :=
 define ctr-plugin
 ifeq ($$(if $(strip $(3)),$$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes),yes)
@@ -112,7 +114,7 @@ PLUGINS += $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so
 $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4))
 	@mkdir -p $$(@D)
 	$$(say)$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4)) \
-	  $$(if $(strip $(3)$(4)),$$(call pkg,$(3) $(if $(4),libarchive))) $(6)
+	  $$(if $(strip $(3)$(4)),$$(call pkg,$(3) $(if $(filter layer ext4,$(4)),libarchive))) $(6)
 $(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(if $(strip $(3)),$$(call pkgc,$(3)))
 else
 $$(if $$(filter quickstart test deps help,$$(MAKECMDGOALS)),,$$(info plugin $(1): skipped, needs the packages: $(3)))
