@@ -117,12 +117,12 @@ collect_blob(void *arg, const char *digest, uint64_t size)
     if (json_object_get(collect->needed, digest) != NULL || !collect_is_old(collect, digest)) {
         return 0;
     }
+    /* The record first: a kill in between leaves nothing that names what is gone. */
     char diff_id[72];
-    int rc = ctr_blob_remove(store, digest, collect->err);
-    if (rc == 0 && layer_diff_id(collect->images, digest, diff_id) == 0) {
-        rc = ctr_record_remove(store, "layer", digest, collect->err);
-    }
-    return rc;
+    int rc = layer_diff_id(collect->images, digest, diff_id) == 0
+                 ? ctr_record_remove(store, "layer", digest, collect->err)
+                 : 0;
+    return rc < 0 ? rc : ctr_blob_remove(store, digest, collect->err);
 }
 
 /* --- snapshots --- */

@@ -76,23 +76,30 @@ store_open_folder(const struct ctr_store *store, const char *below, int *ret_fd,
     return 0;
 }
 
-/* An ingest file that a later pull can go on with. */
+/* Not an ingest that a later pull can go on with. */
 static bool
-ingest_is_resumable(int folder, const char *name)
+ingest_is_over(int folder, const char *name)
 {
     struct stat st;
     if (!ctr_starts_with(name, "sha256-") || !ctr_is_hex(name + 7, 64) ||
         fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-        return false;
+        return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
     }
-    return S_ISREG(st.st_mode) &&
-           st.st_mtime > time(NULL) - (time_t) INGEST_DAYS * 24 * 60 * 60;
+    return !S_ISREG(st.st_mode) ||
+           st.st_mtime <= time(NULL) - (time_t) INGEST_DAYS * 24 * 60 * 60;
+}
+
+/* What a killed ctr_write_file leaves. */
+static bool
+is_half_written(int folder, const char *name)
+{
+    return ctr_starts_with(name, ".tmp-");
 }
 
 static void
-store_sweep(const struct ctr_store *store)
+store_sweep(int folder, const char *below, bool (*goes)(int folder, const char *name))
 {
-    int fd = openat(store->incoming, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(folder, below, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CTR_AUTO(dir) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL) {
         if (fd >= 0) {
@@ -101,8 +108,8 @@ store_sweep(const struct ctr_store *store)
         return;
     }
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        if (entry->d_name[0] != '.' && !ingest_is_resumable(store->incoming, entry->d_name)) {
-            (void) unlinkat(store->incoming, entry->d_name, 0);
+        if (goes(fd, entry->d_name)) {
+            (void) unlinkat(fd, entry->d_name, 0);
         }
     }
 }
@@ -121,7 +128,8 @@ store_open_parts(struct ctr_store *store, struct ctr_error *err)
         rc = store_open_folder(store, "images/ingest", &store->incoming, err);
     }
     if (rc == 0) {
-        store_sweep(store);
+        store_sweep(store->incoming, ".", ingest_is_over);
+        store_sweep(store->incoming, "..", is_half_written);
         rc = store_open_db(store, err);
     }
     if (rc == 0) {
