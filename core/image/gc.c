@@ -154,6 +154,27 @@ snapshots_add_record(void *arg, const char *key, const json_t *value)
     return 0;
 }
 
+/* The record first, so that a kill in between leaves nothing that names what is gone; what others build on (-EBUSY) gets it back. */
+static int
+snapshot_remove(struct ctr_images *images, struct ctr_storage *storage, const char *name,
+                struct ctr_error *err)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(free) char *key = snapshot_key(ctr_storage_name(storage), name);
+    if (key == NULL) {
+        return ctr_fail(err, -ENOMEM, "collect: out of memory");
+    }
+    CTR_AUTO(json) json_t *record = ctr_record_get(images->store, "snapshot", key, &ignored);
+    snapshot_forget(images, key);
+    int rc = record != NULL ? ctr_record_remove(images->store, "snapshot", key, err) : 0;
+    rc = rc < 0 ? rc : ctr_storage_remove(storage, name, err);
+    if (rc == -EBUSY && record != NULL) {
+        int put = ctr_record_put(images->store, "snapshot", key, record, err);
+        rc = put < 0 ? put : rc;
+    }
+    return rc;
+}
+
 /* Removes what goes. Children keep their parents busy: so again, as long as something went. */
 static int
 snapshots_remove(struct ctr_images *images, struct ctr_storage *storage, json_t *names,
@@ -167,25 +188,15 @@ snapshots_remove(struct ctr_images *images, struct ctr_storage *storage, json_t 
         void *next = NULL;
         json_object_foreach_safe(names, next, name, value)
         {
-            struct ctr_error busy = CTR_ERROR_INIT;
-            int rc = ctr_storage_remove(storage, name, &busy);
-            if (rc == -EBUSY) {
-                continue;
+            struct ctr_error inner = CTR_ERROR_INIT;
+            int rc = snapshot_remove(images, storage, name, &inner);
+            if (rc < 0 && rc != -EBUSY) {
+                return ctr_fail(err, rc, "%s", inner.msg);
             }
-            if (rc < 0) {
-                return ctr_fail(err, rc, "%s", busy.msg);
+            if (rc == 0) {
+                (void) json_object_del(names, name);
+                progress = true;
             }
-            CTR_AUTO(free) char *key = snapshot_key(ctr_storage_name(storage), name);
-            if (key == NULL) {
-                return ctr_fail(err, -ENOMEM, "collect: out of memory");
-            }
-            snapshot_forget(images, key);
-            rc = ctr_record_remove(images->store, "snapshot", key, err);
-            if (rc < 0) {
-                return rc;
-            }
-            (void) json_object_del(names, name);
-            progress = true;
         }
     }
     return 0;
