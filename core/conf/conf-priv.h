@@ -46,11 +46,17 @@ void ctr_engine_finish(struct ctr_conf_engine *engine);
 /* NULL-terminated names of the [engine] keys; the array is static. */
 const char *const *ctr_engine_keys(void);
 
+/* "int", "size" … as man pages write it. */
+const char *ctr_option_type_name(int32_t type);
+
 /* Fills instances and hosts from all other sections, whose pairs they take. */
 int ctr_instances_fill(struct ctr_conf *conf, struct ctr_doc *doc, struct ctr_error *err);
 int ctr_hosts_fill(struct ctr_conf *conf, struct ctr_doc *doc, struct ctr_error *err);
 /* The kind whose name a section begins with ("storage", "storage.fast"), 0 if none; *ret_rest is what follows the dot or NULL. */
 int ctr_section_kind(const char *name, const char **ret_rest);
 bool ctr_section_is_host(const char *name);
+void ctr_host_finish(struct ctr_conf_host *host);
+/* NULL-terminated names of the [registry.host] keys; the array is static. */
+const char *const *ctr_host_keys(void);
 
 #endif

@@ -15,8 +15,7 @@ ctr_conf_destroy(struct ctr_conf *conf)
         ctr_pairs_free(conf->instances[i].pairs, conf->instances[i].n_pairs);
     }
     for (size_t i = 0; i < conf->n_hosts; i++) {
-        free(conf->hosts[i].host);
-        free(conf->hosts[i].ca);
+        ctr_host_finish(&conf->hosts[i]);
     }
     free(conf->instances);
     free(conf->hosts);
@@ -41,8 +40,12 @@ home_of(const char *key)
     if (strcmp(key, "chain") == 0) {
         return "[registry]";
     }
-    bool host = strcmp(key, "ca") == 0 || strcmp(key, "plain_http") == 0;
-    return host ? "[registry.host \"HOST\"]" : NULL;
+    for (const char *const *name = ctr_host_keys(); *name != NULL; name++) {
+        if (strcmp(*name, key) == 0) {
+            return "[registry.host \"HOST\"]";
+        }
+    }
+    return NULL;
 }
 
 int

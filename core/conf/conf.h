@@ -51,11 +51,18 @@ struct ctr_conf_instance {
     size_t n_pairs;
 };
 
+#define CTR_CONF_MAX_MIRRORS 8
 /* [registry.host "…"] */
 struct ctr_conf_host {
-    char *host;      /* host[:port] */
-    char *ca;        /* PEM file, "" */
-    bool plain_http; /* default: only for a literal loopback address */
+    char *host;            /* host[:port] */
+    char *ca;              /* PEM file, "" */
+    char *client_cert;     /* PEM file, "" */
+    char *client_key;      /* PEM file, "" */
+    char *proxy;           /* URL, "": by the environment */
+    bool plain_http;       /* default: only for a literal loopback address */
+    uint64_t upload_chunk; /* bytes of one request of a push, 0: a blob at once */
+    char **mirrors;        /* [SCHEME://]HOST[:PORT][/PATH], asked first for pulls */
+    size_t n_mirrors;
 };
 
 struct ctr_conf {
@@ -100,9 +107,12 @@ bool ctr_options_bool(const struct ctr_options *options, const char *name);
 /* {"key": "text"} of an instance's pairs; new reference or NULL. */
 json_t *ctr_conf_instance_json(const struct ctr_conf_instance *instance);
 
-/* Help on the [engine] table for ctr.conf(5)'s test: calls each(arg, key, type, default, help). */
+/* Help on the [engine] and [registry.host] tables for ctr.conf(5)'s test: calls each(arg, key, type, default, help). */
 void ctr_conf_each_key(void (*each)(void *arg, const char *key, const char *type,
                                     const char *def, const char *help),
                        void *arg);
+void ctr_conf_each_host_key(void (*each)(void *arg, const char *key, const char *type,
+                                         const char *def, const char *help),
+                            void *arg);
 
 #endif

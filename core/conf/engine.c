@@ -282,8 +282,8 @@ ctr_conf_each_key(void (*each)(void *arg, const char *key, const char *type, con
                                const char *help),
                   void *arg)
 {
-    static const char *const types[] = {"?", "string", "path", "int", "bool", "size", "choice"};
     for (size_t i = 0; i < CTR_LENGTH(table); i++) {
-        each(arg, table[i].name, types[table[i].type], table[i].def, table[i].help);
+        each(arg, table[i].name, ctr_option_type_name(table[i].type), table[i].def,
+             table[i].help);
     }
 }

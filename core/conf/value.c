@@ -4,6 +4,13 @@
 #include "core/conf/conf-priv.h"
 #include <strings.h>
 
+const char *
+ctr_option_type_name(int32_t type)
+{
+    static const char *const names[] = {"?", "string", "path", "int", "bool", "size", "choice"};
+    return type > 0 && (size_t) type < CTR_LENGTH(names) ? names[type] : names[0];
+}
+
 static int
 parse_bool(const char *text, int64_t *ret)
 {

@@ -7,8 +7,6 @@
  */
 #include "core/image/remote.h"
 #include <curl/curl.h>
-#include <netinet/in.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #define HTTP_MAX_REDIRECTS 10
@@ -20,6 +18,7 @@ struct http_transfer {
     struct ctr_error *err;
     struct ctr_error inner; /* what a callback refused */
     bool begun, redirected, refused_address;
+    uint64_t sent; /* of the body */
     long os_error; /* of a connection that failed */
 };
 
@@ -29,64 +28,8 @@ http_response_clear(struct http_response *response)
     ctr_buf_clear(&response->body);
     memset(response, 0, sizeof *response);
     response->length = response->range_start = response->retry_after = -1;
-}
-
-/* --- headers --- */
-
-static bool
-header_is(const char *line, size_t length, const char *name, const char **ret,
-          size_t *ret_length)
-{
-    size_t n = strlen(name);
-    if (length <= n || line[n] != ':' || strncasecmp(line, name, n) != 0) {
-        return false;
-    }
-    const char *value = line + n + 1, *end = line + length;
-    while (value < end && (*value == ' ' || *value == '\t')) {
-        value++;
-    }
-    while (end > value && strchr(" \t\r\n", end[-1]) != NULL) {
-        end--;
-    }
-    *ret = value;
-    *ret_length = (size_t) (end - value);
-    return true;
-}
-
-static void
-header_copy(char *ret, size_t capacity, const char *value, size_t length)
-{
-    if (length >= capacity || memchr(value, '\0', length) != NULL) {
-        length = 0;
-    }
-    memcpy(ret, value, length);
-    ret[length] = '\0';
-}
-
-/* Seconds, or a date; what is neither is no wish at all. */
-static int64_t
-header_retry_after(const char *value, size_t length)
-{
-    char text[64];
-    header_copy(text, sizeof text, value, length);
-    int64_t seconds = -1;
-    if (text[0] != '\0' && strspn(text, "0123456789") == strlen(text)) {
-        return ctr_parse_int(text, 0, INT64_MAX, &seconds) == 0 ? seconds : INT64_MAX;
-    }
-    time_t when = curl_getdate(text, NULL);
-    time_t now = time(NULL);
-    return when > 0 && text[0] != '-' ? (when > now ? when - now : 0) : -1;
-}
-
-static void
-header_add_challenge(struct http_response *response, const char *value, size_t length)
-{
-    size_t have = strlen(response->challenges);
-    if (have + length + 2 < sizeof response->challenges &&
-        memchr(value, '\0', length) == NULL) {
-        memcpy(response->challenges + have, value, length);
-        memcpy(response->challenges + have + length, "\n", 2);
-    }
+    response->upload_last = response->chunk_min = -1;
+    response->rate_limit = response->rate_left = -1;
 }
 
 static size_t
@@ -94,35 +37,12 @@ on_header(char *line, size_t one, size_t length, void *arg)
 {
     struct http_transfer *transfer = arg;
     struct http_response *response = transfer->response;
-    const char *value = NULL;
-    size_t n = 0;
-    char number[32];
     if (length > 5 && strncmp(line, "HTTP/", 5) == 0) {
         http_response_clear(response); /* a new answer, after a 100 or a proxy's own */
         const char *space = memchr(line, ' ', length);
         response->status = space != NULL ? strtol(space, NULL, 10) : 0;
-    } else if (header_is(line, length, "Content-Type", &value, &n)) {
-        const char *semicolon = memchr(value, ';', n);
-        n = semicolon != NULL ? (size_t) (semicolon - value) : n;
-        while (n > 0 && value[n - 1] == ' ') {
-            n--;
-        }
-        header_copy(response->content_type, sizeof response->content_type, value, n);
-    } else if (header_is(line, length, "Location", &value, &n)) {
-        header_copy(response->location, sizeof response->location, value, n);
-    } else if (header_is(line, length, "WWW-Authenticate", &value, &n)) {
-        header_add_challenge(response, value, n);
-    } else if (header_is(line, length, "Docker-Content-Digest", &value, &n)) {
-        header_copy(response->digest, sizeof response->digest, value, n);
-    } else if (header_is(line, length, "Retry-After", &value, &n)) {
-        response->retry_after = header_retry_after(value, n);
-    } else if (header_is(line, length, "Content-Range", &value, &n) && n > 6 &&
-               strncasecmp(value, "bytes ", 6) == 0) {
-        header_copy(number, sizeof number, value + 6, strcspn(value + 6, "-"));
-        (void) ctr_parse_int(number, 0, INT64_MAX, &response->range_start);
-    } else if (header_is(line, length, "Content-Length", &value, &n)) {
-        header_copy(number, sizeof number, value, n);
-        (void) ctr_parse_int(number, 0, INT64_MAX, &response->length);
+    } else {
+        header_take(response, line, length);
     }
     return length * one;
 }
@@ -161,30 +81,51 @@ on_body(char *bytes, size_t one, size_t length, void *arg)
     return length * one;
 }
 
-/* --- sockets --- */
-
-/* 169.254.0.0/16, fe80::/10, also in IPv4-mapped form: cloud machines' own secrets are served there. */
-static bool
-address_is_link_local(const struct sockaddr *address)
+/* What goes up. */
+static size_t
+on_read(char *ret, size_t one, size_t capacity, void *arg)
 {
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *) address;
-        return ntohl(v4->sin_addr.s_addr) >> 16 == 0xa9fe;
+    struct http_transfer *transfer = arg;
+    const struct http_body *body = transfer->call->body;
+    uint64_t left = body->length - transfer->sent;
+    size_t n = left < capacity * one ? (size_t) left : capacity * one;
+    if (body->bytes != NULL) {
+        memcpy(ret, (const char *) body->bytes + transfer->sent, n);
+    } else if (n > 0) {
+        ssize_t got = pread(body->fd, ret, n, (off_t) (body->offset + transfer->sent));
+        if (got <= 0) {
+            (void) ctr_fail(&transfer->inner, got < 0 ? -errno : -EIO, "read what goes up: %s",
+                            got < 0 ? strerror(errno) : "the file is too short");
+            return CURL_READFUNC_ABORT;
+        }
+        n = (size_t) got;
     }
-    if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const void *) address;
-        const uint8_t *b = v6->sin6_addr.s6_addr;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && b[12] == 169 && b[13] == 254;
-        return mapped || IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr);
+    transfer->sent += n;
+    if (body->sent != NULL) {
+        body->sent(body->arg, transfer->sent);
     }
-    return false;
+    return n;
 }
+
+/* curl sends anew what a connection that was closed meanwhile has swallowed. */
+static int
+on_seek(void *arg, curl_off_t offset, int from)
+{
+    struct http_transfer *transfer = arg;
+    if (from != SEEK_SET || offset < 0 || (uint64_t) offset > transfer->call->body->length) {
+        return CURL_SEEKFUNC_CANTSEEK;
+    }
+    transfer->sent = (uint64_t) offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* --- sockets --- */
 
 static curl_socket_t
 on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct http_transfer *transfer = arg;
-    if (transfer->redirected && address_is_link_local(&address->addr)) {
+    if (transfer->redirected && origin_address_is_link_local(&address->addr)) {
         transfer->refused_address = true;
         return CURL_SOCKET_BAD;
     }
@@ -226,6 +167,16 @@ http_fail(struct http_transfer *transfer, CURLcode status, const char *detail,
                         origin->host);
     }
     switch (status) {
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return ctr_fail(err, -EHOSTUNREACH,
+                        "the name of the proxy for %s is not known; check https_proxy and "
+                        "http_proxy, or proxy in [registry.host \"%s\"]",
+                        origin->host, origin->host);
+    case CURLE_SSL_CERTPROBLEM:
+        return ctr_fail(err, -EPERM,
+                        "the client certificate for %s:%s cannot be used (%s); check "
+                        "client_cert and client_key in [registry.host \"%s:%s\"]",
+                        origin->host, origin->port, detail, origin->host, origin->port);
     case CURLE_COULDNT_RESOLVE_HOST:
         return ctr_fail(err, -EHOSTUNREACH,
                         "the name %s is not known; check the spelling and the network",
@@ -260,7 +211,6 @@ static bool
 http_set_limits(CURL *curl, struct http_transfer *transfer, const struct origin *origin)
 {
     const struct http_limits *limits = &transfer->op->images->limits;
-    const struct ctr_conf_host *settings = origin_settings(transfer->op->images->conf, origin);
     bool ok = curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
@@ -270,16 +220,37 @@ http_set_limits(CURL *curl, struct http_transfer *transfer, const struct origin 
     ok = ok && curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, limits->stall_rate) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_TIMEOUT, transfer->call->total_s) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS) ==
+                   CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, 0L) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) == CURLE_OK;
     ok =
         ok && curl_easy_setopt(curl, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_USERAGENT, "ctr/" CTR_VERSION) == CURLE_OK;
-    if (ok && settings != NULL && settings->ca[0] != '\0') {
-        ok = curl_easy_setopt(curl, CURLOPT_CAINFO, settings->ca) == CURLE_OK;
-    }
     if (ok && origin_is_loopback(origin->host)) {
         ok = curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK;
+    }
+    return ok;
+}
+
+/* What the profile says of this host: whom we trust, who we are to it, and by which proxy. */
+static bool
+http_set_host(CURL *curl, const struct ctr_conf_host *settings)
+{
+    const struct {
+        CURLoption option;
+        const char *text;
+    } all[] = {
+        {CURLOPT_CAINFO, settings->ca},
+        {CURLOPT_SSLCERT, settings->client_cert},
+        {CURLOPT_SSLKEY, settings->client_key},
+        {CURLOPT_PROXY, settings->proxy},
+    };
+    bool ok = true;
+    for (size_t i = 0; ok && i < CTR_LENGTH(all); i++) {
+        ok = all[i].text[0] == '\0' ||
+             curl_easy_setopt(curl, all[i].option, all[i].text) == CURLE_OK;
     }
     return ok;
 }
@@ -302,31 +273,64 @@ http_set_callbacks(CURL *curl, struct http_transfer *transfer)
 }
 
 static bool
-http_set_call(CURL *curl, const struct http_call *call, const char *url,
+http_set_body(CURL *curl, struct http_transfer *transfer)
+{
+    curl_off_t length = (curl_off_t) transfer->call->body->length;
+    bool ok = curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, length) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_READDATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_SEEKDATA, transfer) == CURLE_OK;
+    return ok;
+}
+
+/* The method, and what goes up. */
+static bool
+http_set_method(CURL *curl, struct http_transfer *transfer)
+{
+    const char *method = transfer->call->method;
+    if (method == NULL) {
+        return true;
+    }
+    if (strcmp(method, "HEAD") == 0) {
+        return curl_easy_setopt(curl, CURLOPT_NOBODY, 1L) == CURLE_OK;
+    }
+    return (transfer->call->body == NULL || http_set_body(curl, transfer)) &&
+           curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method) == CURLE_OK;
+}
+
+/* name and value as one more header; wiped again by headers_free. */
+static bool
+headers_add(struct curl_slist **headers, const char *name, const char *value)
+{
+    struct secret *line = secret_join(name, value);
+    struct curl_slist *longer =
+        line != NULL ? curl_slist_append(*headers, secret_text(line)) : NULL;
+    secret_destroy(line);
+    *headers = longer != NULL ? longer : *headers;
+    return longer != NULL;
+}
+
+static bool
+http_set_call(CURL *curl, struct http_transfer *transfer, const char *url,
               const struct secret *secret, struct curl_slist **headers)
 {
-    CTR_AUTO(free)
-    char *accept = ctr_printf("Accept: %s", call->accept != NULL ? call->accept : "*/*");
-    struct secret *authorization =
-        secret != NULL ? secret_join("Authorization: ", secret_text(secret)) : NULL;
-    struct curl_slist *list = accept != NULL ? curl_slist_append(NULL, accept) : NULL;
-    bool ok = list != NULL && (secret == NULL || authorization != NULL);
-    if (ok && authorization != NULL) {
-        ok = curl_slist_append(list, secret_text(authorization)) != NULL;
-    }
-    secret_destroy(authorization);
-    *headers = list;
+    const struct http_call *call = transfer->call;
+    const struct http_body *body = call->body;
+    bool ok = headers_add(headers, "Accept: ", call->accept != NULL ? call->accept : "*/*");
+    ok = ok && (secret == NULL || headers_add(headers, "Authorization: ", secret_text(secret)));
+    ok = ok && (body == NULL || headers_add(headers, "Content-Type: ", body->type));
+    ok = ok && (body == NULL || body->range == NULL ||
+                headers_add(headers, "Content-Range: ", body->range));
     ok = ok && curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *headers) == CURLE_OK;
     if (ok && call->offset > 0) {
         char range[32];
         (void) snprintf(range, sizeof range, "%llu-", (unsigned long long) call->offset);
         ok = curl_easy_setopt(curl, CURLOPT_RANGE, range) == CURLE_OK;
     }
-    if (ok && call->post != NULL) {
-        ok = curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, call->post) == CURLE_OK;
-    }
-    return ok;
+    return ok && http_set_method(curl, transfer);
 }
 
 static void
@@ -350,9 +354,12 @@ http_once(struct http_transfer *transfer, const char *url, const struct origin *
         return ctr_fail(transfer->err, -ENOMEM, "out of memory");
     }
     int rc = 0;
+    const struct ctr_conf_host *settings = origin_settings(transfer->op->images->conf, origin);
     http_response_clear(transfer->response);
+    transfer->sent = 0;
     if (!http_set_limits(curl, transfer, origin) || !http_set_callbacks(curl, transfer) ||
-        !http_set_call(curl, transfer->call, url, secret, &headers) ||
+        (settings != NULL && !http_set_host(curl, settings)) ||
+        !http_set_call(curl, transfer, url, secret, &headers) ||
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail) != CURLE_OK) {
         rc = ctr_fail(transfer->err, -ENOMEM, "libcurl takes no more options");
     } else {
@@ -368,20 +375,36 @@ http_once(struct http_transfer *transfer, const char *url, const struct origin *
     return rc;
 }
 
+int
+http_check_onward(const struct ctr_conf *conf, const struct origin *from,
+                  const struct origin *to, struct ctr_error *err)
+{
+    if (strcmp(from->scheme, "https") == 0 && strcmp(to->scheme, "https") != 0) {
+        return ctr_fail(err, -EPERM, "from https to plain http: refused");
+    }
+    if (!origin_same(from, to) && origin_is_link_local(to->host)) {
+        return ctr_fail(err, -EPERM, "%s is a link-local address: refused", to->host);
+    }
+    return origin_check_plain(conf, to, err);
+}
+
 /* Where a redirect leads, if it may: a new URL and its origin. */
 static int
 http_redirect(struct http_transfer *transfer, const char *from,
               const struct origin *from_origin, char **ret_url, struct origin *ret_origin)
 {
     struct ctr_error *err = transfer->err;
+    const char *method = transfer->call->method;
+    long status = transfer->response->status;
     CTR_AUTO(free) char *url = origin_resolve(from, transfer->response->location, err);
     int rc = url != NULL ? origin_parse(url, ret_origin, err) : err->code;
-    if (rc == 0 && strcmp(from_origin->scheme, "https") == 0 &&
-        strcmp(ret_origin->scheme, "https") != 0) {
-        rc = ctr_fail(err, -EPERM, "redirect from https to plain http refused");
+    if (rc == 0 && method != NULL && strcmp(method, "HEAD") != 0 && status != 307 &&
+        status != 308) {
+        rc = ctr_fail(err, -EPROTO, "%ld to a %s, which would lose what is sent", status,
+                      method);
     }
     if (rc == 0) {
-        rc = origin_check_plain(transfer->op->images->conf, ret_origin, err);
+        rc = http_check_onward(transfer->op->images->conf, from_origin, ret_origin, err);
     }
     if (rc < 0) {
         return ctr_prefix(err, "redirect by %s:%s", from_origin->host, from_origin->port);

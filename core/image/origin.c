@@ -2,6 +2,7 @@
 #include "core/image/remote.h"
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <strings.h>
 
 static bool
@@ -97,22 +98,59 @@ origin_is_loopback(const char *host)
     return strcasecmp(name, "localhost") == 0;
 }
 
+bool
+origin_address_is_link_local(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *) address;
+        return ntohl(v4->sin_addr.s_addr) >> 16 == 0xa9fe;
+    }
+    if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *) address;
+        const uint8_t *b = v6->sin6_addr.s6_addr;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && b[12] == 169 && b[13] == 254;
+        return mapped || IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr);
+    }
+    return false;
+}
+
+bool
+origin_is_link_local(const char *host)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
+        return origin_address_is_link_local((const void *) &v4);
+    }
+    return inet_pton(AF_INET6, host, &v6.sin6_addr) == 1 &&
+           origin_address_is_link_local((const void *) &v6);
+}
+
+static const struct ctr_conf_host *
+origin_settings_of(const struct ctr_conf *conf, const struct origin *origin, const char *host)
+{
+    bool v6 = strchr(host, ':') != NULL;
+    const char *open = v6 ? "[" : "", *shut = v6 ? "]" : "";
+    char text[300];
+    (void) snprintf(text, sizeof text, "%s%s%s:%s", open, host, shut, origin->port);
+    const struct ctr_conf_host *settings = ctr_conf_host(conf, text);
+    const char *usual = strcmp(origin->scheme, "https") == 0 ? "443" : "80";
+    if (settings == NULL && strcmp(origin->port, usual) == 0) {
+        (void) snprintf(text, sizeof text, "%s%s%s", open, host, shut);
+        settings = ctr_conf_host(conf, text);
+    }
+    return settings;
+}
+
 const struct ctr_conf_host *
 origin_settings(const struct ctr_conf *conf, const struct origin *origin)
 {
-    bool v6 = strchr(origin->host, ':') != NULL;
-    const char *open = v6 ? "[" : "", *shut = v6 ? "]" : "";
-    char text[300];
-    const struct ctr_conf_host *settings = NULL;
     if (conf == NULL) {
         return NULL;
     }
-    (void) snprintf(text, sizeof text, "%s%s%s:%s", open, origin->host, shut, origin->port);
-    settings = ctr_conf_host(conf, text);
-    const char *usual = strcmp(origin->scheme, "https") == 0 ? "443" : "80";
-    if (settings == NULL && strcmp(origin->port, usual) == 0) {
-        (void) snprintf(text, sizeof text, "%s%s%s", open, origin->host, shut);
-        settings = ctr_conf_host(conf, text);
+    const struct ctr_conf_host *settings = origin_settings_of(conf, origin, origin->host);
+    if (settings == NULL && strcasecmp(origin->host, ORIGIN_HUB) == 0) {
+        settings = origin_settings_of(conf, origin, "docker.io");
     }
     return settings;
 }
@@ -146,7 +184,7 @@ origin_resolve(const char *base, const char *location, struct ctr_error *err)
         copy = strdup(text);
     }
     if (copy == NULL) {
-        (void) ctr_fail(err, -EBADMSG, "redirect to \"%.200s\", which is no web address",
+        (void) ctr_fail(err, -EBADMSG, "sent on to \"%.200s\", which is no web address",
                         location);
     }
     curl_free(text);

@@ -11,6 +11,7 @@ struct pull {
     struct remote remote;
     struct ctr_ref ref;
     struct ctr_platform platform;
+    const struct ctr_credential *credential; /* the caller's own, or NULL */
     char top[72], top_type[160]; /* what the reference names */
     uint64_t top_size;
     json_t *documents; /* {digest: text} of indexes and manifests to be stored */
@@ -262,7 +263,8 @@ pull_open_and_run(struct pull *pull, struct ctr_error *err)
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     int rc = op_watch(&pull->op, err);
-    rc = rc < 0 ? rc : remote_init(&pull->remote, &pull->op, &pull->ref, err);
+    struct remote_wish wish = {.credential = pull->credential};
+    rc = rc < 0 ? rc : remote_init(&pull->remote, &pull->op, &pull->ref, &wish, err);
     if (rc == 0) {
         rc = pull_run(pull, err);
         remote_finish(&pull->remote);
@@ -282,6 +284,7 @@ ctr_image_pull(struct ctr_images *images, const struct ctr_pull *wanted,
     if (pull == NULL) {
         return ctr_fail(err, -ENOMEM, "pull %s: out of memory", reference);
     }
+    pull->credential = wanted->credential;
     struct ctr_error inner = CTR_ERROR_INIT;
     int rc = ctr_ref_parse(reference, &pull->ref, &inner);
     rc = rc < 0 ? rc : image_platform(images, platform, &pull->platform, &inner);

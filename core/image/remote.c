@@ -1,8 +1,10 @@
 /*
- * A repository at a registry: manifests and blobs (distribution-spec, "Pulling"). Tries again what may go away, at most
- * limits.tries times with growing pauses, goes on where a cut download ended, and checks digest and size of what came.
+ * A repository at its registry, and at the registry's mirrors: where they are, and a request with its further tries. What may go away is
+ * tried again, at most limits.tries times with growing pauses; a challenge is answered once for each secret.
  */
 #include "core/image/remote.h"
+
+#define MIRROR_TRIES 2 /* of a mirror, before the next is asked */
 
 /* --- opening --- */
 
@@ -15,33 +17,137 @@ remote_scheme(const struct ctr_images *images, const char *host)
     if (settings != NULL && settings->plain_http) {
         return "http";
     }
-    bool has_ca = settings != NULL && settings->ca[0] != '\0';
-    return origin_is_loopback(host) && !has_ca ? "http" : "https";
+    bool has_tls =
+        settings != NULL && (settings->ca[0] != '\0' || settings->client_cert[0] != '\0');
+    return origin_is_loopback(host) && !has_tls ? "http" : "https";
+}
+
+static int
+endpoint_init(struct endpoint *endpoint, struct remote *remote, const char *scheme,
+              const char *host, const struct remote_wish *wish, struct ctr_error *err)
+{
+    bool hub = strcmp(host, "docker.io") == 0;
+    endpoint->remote = remote;
+    (void) snprintf(endpoint->host, sizeof endpoint->host, "%s", host);
+    (void) snprintf(endpoint->root, sizeof endpoint->root, "%s://%s/v2/", scheme,
+                    hub ? ORIGIN_HUB : host);
+    CTR_AUTO(buf) struct ctr_buf scopes = {0};
+    if (endpoint->repository[0] != '\0') {
+        ctr_buf_printf(&scopes, "repository:%s:%s", endpoint->repository,
+                       remote->push ? "pull,push" : "pull");
+    }
+    for (size_t i = 0; wish != NULL && i < wish->n_sources; i++) {
+        ctr_buf_printf(&scopes, " repository:%s:pull", wish->sources[i]);
+    }
+    endpoint->scopes = ctr_buf_take(&scopes);
+    if (endpoint->scopes == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    (void) pthread_mutex_init(&endpoint->mutex, NULL);
+    endpoint->generation = 1;
+    if (remote->credential == NULL || endpoint->mirror) {
+        token_cache_get(endpoint);
+    }
+    remote->n_endpoints++;
+    return 0;
+}
+
+/* "[SCHEME://]HOST[:PORT][/PATH]"; the path stands before the repository's name. */
+static int
+remote_add_mirror(struct remote *remote, const char *text, struct ctr_error *err)
+{
+    struct endpoint *endpoint = &remote->endpoints[remote->n_endpoints];
+    const char *colons = strstr(text, "://");
+    const char *at = colons != NULL ? colons + 3 : text;
+    const char *slash = at + strcspn(at, "/");
+    char host[256];
+    (void) snprintf(host, sizeof host, "%.*s", (int) (slash - at), at);
+    (void) snprintf(endpoint->repository, sizeof endpoint->repository, "%.255s%s%s",
+                    *slash == '/' ? slash + 1 : "",
+                    slash[0] != '\0' && slash[1] != '\0' ? "/" : "", remote->ref->repository);
+    endpoint->mirror = true;
+    const char *scheme = colons == NULL ? remote_scheme(remote->op->images, host)
+                         : ctr_starts_with(text, "http://") ? "http"
+                                                            : "https";
+    return endpoint_init(endpoint, remote, scheme, host, NULL, err);
 }
 
 int
 remote_init(struct remote *remote, struct image_op *op, const struct ctr_ref *ref,
-            struct ctr_error *err)
+            const struct remote_wish *wish, struct ctr_error *err)
 {
     memset(remote, 0, sizeof *remote);
     remote->op = op;
     remote->ref = ref;
-    bool hub = strcmp(ref->host, "docker.io") == 0;
-    const char *host = hub ? "registry-1.docker.io" : ref->host;
-    (void) snprintf(remote->host, sizeof remote->host, "%s", ref->host);
-    (void) snprintf(remote->base, sizeof remote->base, "%s://%s/v2/",
-                    remote_scheme(op->images, ref->host), host);
-    (void) pthread_mutex_init(&remote->mutex, NULL);
-    remote->secret = token_cache_get(op->images, remote);
-    remote->generation = 1;
-    return 0;
+    remote->credential = wish != NULL ? wish->credential : NULL;
+    remote->push = wish != NULL && wish->push;
+    remote->offline = wish != NULL && wish->offline;
+    const struct ctr_conf_host *settings =
+        op->images->conf != NULL ? ctr_conf_host(op->images->conf, ref->host) : NULL;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && settings != NULL && !remote->push && !remote->offline &&
+                       i < settings->n_mirrors;
+         i++) {
+        rc = remote_add_mirror(remote, settings->mirrors[i], err);
+    }
+    if (rc == 0) {
+        struct endpoint *home = &remote->endpoints[remote->n_endpoints];
+        (void) snprintf(home->repository, sizeof home->repository, "%s", ref->repository);
+        rc = endpoint_init(home, remote, remote_scheme(op->images, ref->host), ref->host, wish,
+                           err);
+    }
+    if (rc < 0) {
+        remote_finish(remote);
+    }
+    return rc;
 }
 
 void
 remote_finish(struct remote *remote)
 {
-    secret_destroy(remote->secret);
-    (void) pthread_mutex_destroy(&remote->mutex);
+    for (size_t i = 0; i < remote->n_endpoints; i++) {
+        struct endpoint *endpoint = &remote->endpoints[i];
+        secret_destroy(endpoint->secret);
+        secret_destroy(endpoint->identity);
+        free(endpoint->challenges);
+        free(endpoint->scopes);
+        (void) pthread_mutex_destroy(&endpoint->mutex);
+    }
+    remote->n_endpoints = 0;
+}
+
+struct endpoint *
+remote_home(struct remote *remote)
+{
+    return &remote->endpoints[remote->n_endpoints - 1];
+}
+
+void
+endpoint_put_down(struct endpoint *endpoint)
+{
+    (void) pthread_mutex_lock(&endpoint->mutex);
+    endpoint->down = true;
+    (void) pthread_mutex_unlock(&endpoint->mutex);
+}
+
+bool
+endpoint_is_down(struct endpoint *endpoint)
+{
+    (void) pthread_mutex_lock(&endpoint->mutex);
+    bool down = endpoint->down;
+    (void) pthread_mutex_unlock(&endpoint->mutex);
+    return down;
+}
+
+bool
+remote_distrust(struct remote *remote)
+{
+    bool asked = false;
+    for (size_t i = 0; i + 1 < remote->n_endpoints; i++) {
+        asked = asked || !endpoint_is_down(&remote->endpoints[i]);
+        endpoint_put_down(&remote->endpoints[i]);
+    }
+    return asked;
 }
 
 /* --- failures in the registry's own words --- */
@@ -63,35 +169,55 @@ remote_reason(const struct http_response *response, char ret[160])
 }
 
 static int
-remote_fail(const struct remote *remote, const struct http_response *response, const char *what,
-            struct ctr_error *err)
+remote_fail_rate(const struct http_response *response, const char *reason, const char *host,
+                 struct ctr_error *err)
+{
+    char left[96] = "", wait[64] = "wait";
+    if (response->rate_left >= 0 && response->rate_limit > 0) {
+        (void) snprintf(left, sizeof left, ", %lld of %lld requests left",
+                        (long long) response->rate_left, (long long) response->rate_limit);
+    } else if (response->rate_left >= 0) {
+        (void) snprintf(left, sizeof left, ", %lld requests left",
+                        (long long) response->rate_left);
+    }
+    if (response->retry_after > 0) {
+        (void) snprintf(wait, sizeof wait, "wait %lld seconds",
+                        (long long) response->retry_after);
+    }
+    return ctr_fail(err, -EBUSY,
+                    "the registry limits the rate of requests (%s%s); %s, or log in: ctrctl "
+                    "login %s",
+                    reason, left, wait, host);
+}
+
+int
+remote_fail(const struct endpoint *endpoint, const struct http_response *response,
+            const char *what, struct ctr_error *err)
 {
     char reason[160];
     remote_reason(response, reason);
-    const char *host = remote->ref->host, *repository = remote->ref->repository;
+    const char *host = endpoint->host, *repository = endpoint->repository;
     switch (response->status) {
     case 401:
     case 403:
         return ctr_fail(
-            err, -EACCES,
-            "access denied (%s): the repository does not exist or needs a login; check the "
-            "name, or log in to %s",
-            reason, host);
+            err, -EACCES, "access denied (%s): %s; check the name, or log in: ctrctl login %s",
+            reason,
+            endpoint->remote->push ? "the login may not push to this repository"
+                                   : "the repository does not exist or needs a login",
+            host);
     case 404:
         if (ctr_starts_with(what, "blob")) {
             return ctr_fail(err, -ENOENT,
                             "the registry has lost %s of this image (%s); push it again", what,
                             reason);
         }
-        return ctr_fail(
-            err, -ENOENT,
-            "the registry has no such repository or tag (%s); check the name, or list tags "
-            "with skopeo list-tags docker://%s/%s",
-            reason, host, repository);
+        return ctr_fail(err, -ENOENT,
+                        "the registry has no such repository or tag (%s); check the name, or "
+                        "list tags: ctrctl search-tags %s/%s",
+                        reason, host, repository);
     case 429:
-        return ctr_fail(err, -EBUSY,
-                        "the registry limits the rate of pulls (%s); wait, or log in to %s",
-                        reason, host);
+        return remote_fail_rate(response, reason, host, err);
     default:
         return ctr_fail(err, -EIO, "the registry answered %s for %s; try again later", reason,
                         what);
@@ -100,12 +226,6 @@ remote_fail(const struct remote *remote, const struct http_response *response, c
 
 /* --- one try --- */
 
-struct remote_loop {
-    int tries;  /* failed ones */
-    int logins; /* answered 401s */
-    bool renewed;
-};
-
 static bool
 status_may_go_away(long status)
 {
@@ -113,12 +233,12 @@ status_may_go_away(long status)
            status == 504;
 }
 
-/* 1: go again. Waits in between; the registry's wish counts up to a limit. */
-static int
-remote_again(struct remote *remote, struct remote_loop *loop, int64_t retry_after)
+int
+remote_again(const struct endpoint *endpoint, struct remote_loop *loop, int64_t retry_after)
 {
-    const struct http_limits *limits = &remote->op->images->limits;
-    if (++loop->tries >= limits->tries) {
+    struct image_op *op = endpoint->remote->op;
+    const struct http_limits *limits = &op->images->limits;
+    if (++loop->tries >= (endpoint->mirror ? MIRROR_TRIES : limits->tries)) {
         return 0;
     }
     int64_t wait = (int64_t) limits->backoff_ms << (loop->tries - 1);
@@ -128,54 +248,75 @@ remote_again(struct remote *remote, struct remote_loop *loop, int64_t retry_afte
     if (retry_after * 1000 > wait) {
         wait = retry_after * 1000;
     }
-    return op_sleep(remote->op, wait) ? -ECANCELED : 1;
+    return op_sleep(op, wait) ? -ECANCELED : 1;
 }
 
 /* A 401: one new login for each request. More, up to a limit, only where the refused secret was good for another thread's
  * request or may just have been: a token that is used up is no login that is refused. */
 static int
-remote_login(struct remote *remote, struct remote_loop *loop, unsigned seen,
+remote_login(struct endpoint *endpoint, struct remote_loop *loop, unsigned seen,
              const struct http_response *response, struct ctr_error *err)
 {
-    (void) pthread_mutex_lock(&remote->mutex);
-    bool refused = loop->renewed && remote->worked < seen && remote->in_flight == 0;
-    loop->renewed = loop->renewed || remote->generation == seen;
-    (void) pthread_mutex_unlock(&remote->mutex);
-    if (refused || ++loop->logins > remote->op->images->limits.tries) {
-        return remote_fail(remote, response, "a login", err);
+    (void) pthread_mutex_lock(&endpoint->mutex);
+    free(endpoint->challenges);
+    endpoint->challenges = strdup(response->challenges);
+    bool refused = loop->renewed && endpoint->worked < seen && endpoint->in_flight == 0;
+    loop->renewed = loop->renewed || endpoint->generation == seen;
+    (void) pthread_mutex_unlock(&endpoint->mutex);
+    if (refused || ++loop->logins > endpoint->remote->op->images->limits.tries) {
+        return remote_fail(endpoint, response, "a login", err);
     }
-    int rc = remote_authenticate(remote, seen, response->challenges, err);
+    int rc = remote_authenticate(endpoint, seen, response->challenges, err);
     return rc < 0 ? rc : 1;
 }
 
-/* 0: the response holds the last word; 1: go again; else failed. */
+/* A secret whose time is up is renewed before the registry has to ask, so that an upload is not begun in vain. */
 static int
-remote_try(struct remote *remote, struct remote_loop *loop, struct http_call *call,
+remote_renew(struct endpoint *endpoint, struct ctr_error *err)
+{
+    CTR_AUTO(free) char *challenges = NULL;
+    (void) pthread_mutex_lock(&endpoint->mutex);
+    unsigned seen = endpoint->generation;
+    if (endpoint->until > 0 && endpoint->until <= ctr_monotonic_ns()) {
+        secret_destroy(ctr_steal(&endpoint->secret));
+        endpoint->until = 0;
+        challenges = endpoint->challenges != NULL ? strdup(endpoint->challenges) : NULL;
+    }
+    (void) pthread_mutex_unlock(&endpoint->mutex);
+    return challenges != NULL ? remote_authenticate(endpoint, seen, challenges, err) : 0;
+}
+
+int
+remote_try(struct endpoint *endpoint, struct remote_loop *loop, struct http_call *call,
            struct http_response *response, struct ctr_error *err)
 {
-    (void) pthread_mutex_lock(&remote->mutex);
-    unsigned seen = remote->generation;
-    struct secret *secret = call->anonymous ? NULL : secret_copy(remote->secret);
-    remote->in_flight++;
-    (void) pthread_mutex_unlock(&remote->mutex);
+    int rc = call->anonymous ? 0 : remote_renew(endpoint, err);
+    if (rc < 0) {
+        return rc;
+    }
+    (void) pthread_mutex_lock(&endpoint->mutex);
+    unsigned seen = endpoint->generation;
+    struct secret *secret = call->anonymous ? NULL : secret_copy(endpoint->secret);
+    endpoint->in_flight++;
+    (void) pthread_mutex_unlock(&endpoint->mutex);
     call->secret = secret;
-    int rc = http_request(remote->op, call, response, err);
+    rc = http_request(endpoint->remote->op, call, response, err);
     call->secret = NULL;
     secret_destroy(secret);
-    (void) pthread_mutex_lock(&remote->mutex);
-    remote->in_flight--;
-    if (rc == 0 && response->status != 401 && remote->worked < seen) {
-        remote->worked = seen;
+    (void) pthread_mutex_lock(&endpoint->mutex);
+    endpoint->in_flight--;
+    if (rc == 0 && response->status != 401 && endpoint->worked < seen) {
+        endpoint->worked = seen;
     }
-    (void) pthread_mutex_unlock(&remote->mutex);
+    (void) pthread_mutex_unlock(&endpoint->mutex);
     if (rc == 0 && response->status == 401 && !call->anonymous) {
-        return remote_login(remote, loop, seen, response, err);
+        return remote_login(endpoint, loop, seen, response, err);
     }
     bool again = rc < 0 ? response->retry : status_may_go_away(response->status);
     if (!again) {
         return rc;
     }
-    int more = remote_again(remote, loop, response->retry_after);
+    int more = remote_again(endpoint, loop, response->retry_after);
     if (more == -ECANCELED) {
         return op_fail_cancelled(err);
     }
@@ -185,167 +326,14 @@ remote_try(struct remote *remote, struct remote_loop *loop, struct http_call *ca
     return more;
 }
 
-/* --- manifests --- */
-
-static int
-remote_take_manifest(struct remote *remote, const char *name, struct http_response *response,
-                     char *ret_type, char *ret_digest, struct ctr_error *err)
-{
-    if (response->status != 200) {
-        return remote_fail(remote, response, "the manifest", err);
-    }
-    struct ctr_sha256 *sha = ctr_sha256_create();
-    if (sha == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    ctr_sha256_add(sha, response->body.data, response->body.length);
-    ctr_sha256_finish(sha, ret_digest);
-    ctr_sha256_destroy(sha);
-    if (ctr_is_digest(name) && strcmp(name, ret_digest) != 0) {
-        return ctr_fail(err, -EBADMSG, "manifest %s: the bytes received hash to %s", name,
-                        ret_digest);
-    }
-    if (ctr_is_digest(response->digest) && strcmp(response->digest, ret_digest) != 0) {
-        return ctr_fail(err, -EBADMSG,
-                        "the registry announced manifest %s, but its bytes hash to %s",
-                        response->digest, ret_digest);
-    }
-    (void) snprintf(ret_type, 160, "%s", response->content_type);
-    return 0;
-}
-
 int
-remote_manifest(struct remote *remote, const char *name, char **ret, size_t *ret_length,
-                char *ret_type, char *ret_digest, struct ctr_error *err)
+remote_ask(struct endpoint *endpoint, struct http_call *call, struct http_response *response,
+           struct ctr_error *err)
 {
-    CTR_AUTO(free)
-    char *url = ctr_printf("%s%s/manifests/%s", remote->base, remote->ref->repository, name);
-    if (url == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    struct http_call call = {.url = url,
-                             .accept = MEDIA_ACCEPT,
-                             .max = IMAGE_MAX_DOCUMENT,
-                             .total_s = remote->op->images->limits.total_s};
-    struct http_response response = {0};
     struct remote_loop loop = {0};
     int rc = 1;
     while (rc == 1) {
-        rc = remote_try(remote, &loop, &call, &response, err);
+        rc = remote_try(endpoint, &loop, call, response, err);
     }
-    if (rc == 0) {
-        rc = remote_take_manifest(remote, name, &response, ret_type, ret_digest, err);
-    }
-    if (rc == 0) {
-        *ret_length = response.body.length;
-        *ret = ctr_buf_take(&response.body);
-        rc = *ret == NULL ? ctr_fail(err, -EBADMSG, "the registry sent an empty manifest") : 0;
-    }
-    http_response_clear(&response);
     return rc;
-}
-
-/* --- blobs --- */
-
-struct blob_fetch {
-    struct remote *remote;
-    const struct remote_blob *blob;
-    uint64_t offset; /* of the next byte that the sink gets */
-    uint64_t skip;   /* bytes of this answer that the sink has had */
-    bool no_range;   /* the registry refused one */
-};
-
-/* The answer's head: does it carry the bytes that are missing? */
-static int
-blob_begin(void *arg, const struct http_response *response, struct ctr_error *err)
-{
-    struct blob_fetch *fetch = arg;
-    if (response->status == 206 && response->range_start != (int64_t) fetch->offset) {
-        return ctr_fail(err, -EBADMSG,
-                        "blob %s: the registry sent another range than asked for",
-                        fetch->blob->digest);
-    }
-    uint64_t from = response->status == 206 ? fetch->offset : 0;
-    fetch->skip = fetch->offset - from;
-    if (response->length >= 0 && (uint64_t) response->length != fetch->blob->size - from) {
-        return ctr_fail(err, -EBADMSG, "blob %s: the registry sends %lld bytes instead of %llu",
-                        fetch->blob->digest, (long long) response->length,
-                        (unsigned long long) (fetch->blob->size - from));
-    }
-    return 0;
-}
-
-static int
-blob_sink(void *arg, const void *bytes, size_t length, struct ctr_error *err)
-{
-    struct blob_fetch *fetch = arg;
-    size_t had = fetch->skip < length ? (size_t) fetch->skip : length;
-    fetch->skip -= had;
-    length -= had;
-    if (length == 0) {
-        return 0;
-    }
-    int rc = fetch->blob->sink(fetch->blob->arg, (const char *) bytes + had, length, err);
-    fetch->offset += rc < 0 ? 0 : length;
-    return rc;
-}
-
-/* The answer of a whole try: 0 done, 1 again. */
-static int
-blob_answer(struct blob_fetch *fetch, struct remote_loop *loop,
-            const struct http_response *response, struct ctr_error *err)
-{
-    const struct remote_blob *blob = fetch->blob;
-    if (response->status == 416 && fetch->offset > 0 && !fetch->no_range) {
-        fetch->no_range = true;
-        return remote_again(fetch->remote, loop, 0);
-    }
-    if (response->status != 200 && response->status != 206) {
-        char what[96];
-        (void) snprintf(what, sizeof what, "blob %s", blob->digest);
-        return remote_fail(fetch->remote, response, what, err);
-    }
-    if (fetch->offset == blob->size) {
-        return 0;
-    }
-    int more = remote_again(fetch->remote, loop, 0);
-    if (more != 0) {
-        return more;
-    }
-    return ctr_fail(err, -EIO, "blob %s ended after %llu of %llu bytes, %d times; try again",
-                    blob->digest, (unsigned long long) fetch->offset,
-                    (unsigned long long) blob->size, loop->tries);
-}
-
-int
-remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err)
-{
-    struct blob_fetch fetch = {.remote = remote, .blob = blob, .offset = blob->offset};
-    CTR_AUTO(free)
-    char *url =
-        blob->url != NULL
-            ? strdup(blob->url)
-            : ctr_printf("%s%s/blobs/%s", remote->base, remote->ref->repository, blob->digest);
-    if (url == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    struct http_response response = {0};
-    struct remote_loop loop = {0};
-    int rc = fetch.offset < blob->size ? 1 : 0;
-    while (rc == 1) {
-        struct http_call call = {.url = url,
-                                 .anonymous = blob->url != NULL,
-                                 .offset = fetch.no_range ? 0 : fetch.offset,
-                                 .begin = blob_begin,
-                                 .sink = blob_sink,
-                                 .arg = &fetch,
-                                 .total_s = remote->op->images->limits.total_s * 5 +
-                                            (long) (blob->size >> 14)};
-        rc = remote_try(remote, &loop, &call, &response, err);
-        if (rc == 0) {
-            rc = blob_answer(&fetch, &loop, &response, err);
-        }
-    }
-    http_response_clear(&response);
-    return rc == -ECANCELED ? op_fail_cancelled(err) : rc;
 }

@@ -1,8 +1,8 @@
 /*
- * core/image, inside: one repository at one registry, over libcurl's easy interface, one handle per calling thread.
+ * core/image, inside: a repository at a registry and its mirrors, over libcurl's easy interface, one handle per calling thread.
  *
- * Three layers: http.c makes one request and follows its redirects by hand; auth.c turns challenges into an Authorization
- * header; remote.c tries again, resumes, and checks what came. A secret goes to the registry's own origin or to its token
+ * Three layers: http.c makes one request and follows its redirects by hand; auth.c and token.c turn challenges into an
+ * Authorization header; remote.c tries again, remote-get.c and push.c resume and check what came. A secret goes to the registry's own origin or to its token
  * realm and nowhere else.
  */
 #ifndef CTR_IMAGE_REMOTE_H
@@ -17,11 +17,16 @@ struct origin {
     char host[256]; /* without brackets */
     char port[8];
 };
+#define ORIGIN_HUB "registry-1.docker.io" /* where docker.io's images are */
 /* Splits a URL; only http and https, no user and password in it. */
 int origin_parse(const char *url, struct origin *ret, struct ctr_error *err);
 bool origin_same(const struct origin *a, const struct origin *b);
 /* 127.0.0.0/8, ::1 or localhost, as written; `host` may carry brackets and a port. */
 bool origin_is_loopback(const char *host);
+/* 169.254.0.0/16 and fe80::/10, also in IPv4-mapped form: cloud machines' own secrets are served there. */
+struct sockaddr;
+bool origin_address_is_link_local(const struct sockaddr *address);
+bool origin_is_link_local(const char *host); /* as written */
 /* http needs a loopback host or the profile's plain_http. */
 int origin_check_plain(const struct ctr_conf *conf, const struct origin *origin,
                        struct ctr_error *err);
@@ -30,31 +35,71 @@ origin_settings(const struct ctr_conf *conf, const struct origin *origin);
 /* Resolves `location` against `base`; caller frees. NULL with err: not a URL. */
 char *origin_resolve(const char *base, const char *location, struct ctr_error *err);
 
+/* --- header.c: values of headers --- */
+
+/* Seconds, or a date; -1: neither. */
+int64_t header_retry_after(const char *value);
+/* Content-Range, "bytes 5-9/10": 5; -1: nonsense. */
+int64_t header_content_range(const char *value);
+/* An upload's Range, "0-1023": its last byte, 1023; -1: nonsense. */
+int64_t header_upload_range(const char *value);
+/* The address of the link with rel="next" in a Link header; ret is left where there is none. */
+void header_link_next(const char *value, char *ret, size_t capacity);
+struct http_response;
+/* One header line into the response; what makes no sense is left out. */
+void header_take(struct http_response *response, const char *line, size_t length);
+
+/* --- challenge.c --- */
+
+struct challenge {
+    bool bearer, basic;
+    char realm[1024], service[512], scope[1024]; /* of the first Bearer challenge */
+};
+/* WWW-Authenticate headers, one a line. */
+void challenge_parse(const char *text, struct challenge *ret);
+
 /* --- http.c --- */
 
 struct http_response {
     long status;
     char content_type[160]; /* without parameters */
     char location[4096];
-    char challenges[4096]; /* all WWW-Authenticate headers, one a line */
-    char digest[80];       /* Docker-Content-Digest */
-    int64_t length;        /* Content-Length of this answer, -1: unknown */
-    int64_t range_start;   /* of Content-Range, -1: none */
-    int64_t retry_after;   /* seconds, -1: none or nonsense */
-    struct ctr_buf body;   /* where there is no sink, and of errors */
-    bool retry;            /* a failure that may go away */
+    char next[2048];               /* where the next page of a list is, "" */
+    char challenges[4096];         /* all WWW-Authenticate headers, one a line */
+    char digest[80];               /* Docker-Content-Digest */
+    int64_t length;                /* Content-Length of this answer, -1: unknown */
+    int64_t range_start;           /* of Content-Range, -1: none */
+    int64_t upload_last;           /* last byte of an upload that is there, -1: none */
+    int64_t chunk_min;             /* smallest chunk that is taken, -1: any */
+    int64_t retry_after;           /* seconds, -1: none or nonsense */
+    int64_t rate_limit, rate_left; /* requests in all and left, -1: not told */
+    struct ctr_buf body;           /* where there is no sink, and of errors */
+    bool retry;                    /* a failure that may go away */
+};
+
+/* What goes up: from memory, or from a file at an offset. */
+struct http_body {
+    const char *type;  /* Content-Type */
+    const void *bytes; /* NULL: from fd */
+    int fd;
+    uint64_t offset, length;
+    const char *range; /* Content-Range, NULL: none */
+    /* How much of this body is on its way; may be NULL. */
+    void (*sent)(void *arg, uint64_t bytes);
+    void *arg;
 };
 
 struct http_call {
     const char *url;
-    const char *accept;          /* NULL: anything */
-    const char *post;            /* form body, wiped by its owner; NULL: GET */
-    const struct secret *secret; /* whole Authorization value for url's origin, or NULL */
-    bool anonymous;              /* no secret, and no link-local address from the start */
-    uint64_t offset;             /* > 0: ask for the bytes from there on */
-    size_t max;                  /* bytes of body that go into response->body */
-    long total_s;                /* limit of the whole request */
-    bool no_redirects;           /* a redirect is an answer like others */
+    const char *method;           /* NULL: GET */
+    const char *accept;           /* NULL: anything */
+    const struct http_body *body; /* NULL: none */
+    const struct secret *secret;  /* whole Authorization value for url's origin, or NULL */
+    bool anonymous;               /* no secret, and no link-local address from the start */
+    uint64_t offset;              /* > 0: ask for the bytes from there on */
+    size_t max;                   /* bytes of body that go into response->body */
+    long total_s;                 /* limit of the whole request */
+    bool no_redirects;            /* a redirect is an answer like others */
     /* 200 and 206 answers go here, in pieces; begin comes once before the first. NULL: into the body. */
     int (*begin)(void *arg, const struct http_response *response, struct ctr_error *err);
     int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err);
@@ -65,38 +110,115 @@ struct http_call {
 int http_request(struct image_op *op, const struct http_call *call,
                  struct http_response *response, struct ctr_error *err);
 void http_response_clear(struct http_response *response);
+/* May a registry at `from` send us on to `to`? Not from https to plain http, not to plain http where that is not allowed, not to a
+ * literal link-local address. */
+int http_check_onward(const struct ctr_conf *conf, const struct origin *from,
+                      const struct origin *to, struct ctr_error *err);
 
-/* --- auth.c --- */
+/* --- remote.c: a repository, at its registry and at the registry's mirrors --- */
+
+/* One address that the repository is asked at, with who we are there. */
+struct endpoint {
+    struct remote *remote;
+    bool mirror;
+    char root[320]; /* "https://host/v2/" */
+    char host
+        [256]; /* whose credentials: the reference's, a mirror's own, "docker.io" for Docker Hub */
+    char repository[512]; /* there */
+    char *scopes;         /* what a token must be good for, separated by spaces */
+    pthread_mutex_t mutex;
+    bool down;               /* a mirror that failed: asked no more */
+    struct secret *secret;   /* Authorization, or NULL */
+    int64_t until;           /* monotonic; when that ends, 0: not known */
+    char *challenges;        /* that it answered */
+    struct secret *identity; /* an identity token that came with it, where one was asked for */
+    unsigned generation;     /* counts authentications */
+    unsigned worked;         /* the newest generation whose secret was let pass */
+    unsigned in_flight;      /* requests under way */
+};
 
 struct remote {
     struct image_op *op;
     const struct ctr_ref *ref;
-    char base[320]; /* "https://host/v2/" */
-    char host[256]; /* whose credentials: ref's, "docker.io" for Docker Hub */
-    pthread_mutex_t mutex;
-    struct secret *secret; /* Authorization, or NULL */
-    unsigned generation;   /* counts authentications */
-    unsigned worked;       /* the newest generation whose secret was let pass */
-    unsigned in_flight;    /* requests under way */
+    const struct ctr_credential *credential; /* the caller's own for the registry, or NULL */
+    bool push;                               /* "pull,push", else "pull" */
+    bool offline;                            /* asks for an identity token too */
+    struct endpoint endpoints[CTR_CONF_MAX_MIRRORS + 1]; /* mirrors first, the registry last */
+    size_t n_endpoints;
 };
+
+/* What one is going to do; repositories of the same registry that blobs may be mounted from. */
+struct remote_wish {
+    const struct ctr_credential *credential;
+    bool push;
+    bool offline;
+    const char *const *sources;
+    size_t n_sources;
+};
+
+/* wish NULL: a pull with the chain's credentials. */
+int remote_init(struct remote *remote, struct image_op *op, const struct ctr_ref *ref,
+                const struct remote_wish *wish, struct ctr_error *err);
+void remote_finish(struct remote *remote);
+struct endpoint *remote_home(struct remote *remote); /* the registry itself */
+/* A mirror is not asked again. */
+void endpoint_put_down(struct endpoint *endpoint);
+bool endpoint_is_down(struct endpoint *endpoint);
+/* What came was wrong: mirrors are not asked any more. True: some were, so that another try may bring the right. */
+bool remote_distrust(struct remote *remote);
+
+struct remote_loop {
+    int tries;  /* failed ones */
+    int logins; /* answered 401s */
+    bool renewed;
+};
+/* 0: the response holds the last word; 1: go again; else failed. Waits in between, and answers challenges. */
+int remote_try(struct endpoint *endpoint, struct remote_loop *loop, struct http_call *call,
+               struct http_response *response, struct ctr_error *err);
+/* 1 after a pause: another try is left; 0: none; -ECANCELED. `retry_after` in seconds counts up to a limit. */
+int
+remote_again(const struct endpoint *endpoint, struct remote_loop *loop, int64_t retry_after);
+/* remote_try until it has a last word. */
+int remote_ask(struct endpoint *endpoint, struct http_call *call,
+               struct http_response *response, struct ctr_error *err);
+/* An answer that is none of those hoped for, in the registry's words; `what` was asked for. */
+int remote_fail(const struct endpoint *endpoint, const struct http_response *response,
+                const char *what, struct ctr_error *err);
+
+/* --- auth.c and token.c: who we are there --- */
+
+struct login {
+    uint32_t type;    /* 0: none */
+    uint64_t expires; /* seconds since the epoch, 0: not known */
+    struct secret *user, *secret;
+    bool failed;
+};
+
+/* Can it stand in a header? */
+bool is_token_text(const char *text);
+/* Answers a 401: gets credentials and a token. `seen` is the generation whose secret was refused: if another thread has
+ * renewed it meanwhile, that one is used. */
+int remote_authenticate(struct endpoint *endpoint, unsigned seen, const char *challenges,
+                        struct ctr_error *err);
 
 struct token_cache;
 void token_cache_destroy(struct token_cache *cache); /* takes NULL */
-/* The Authorization that worked last for the repository, if it has not expired; new object or NULL. */
-struct secret *token_cache_get(struct ctr_images *images, const struct remote *remote);
-void token_cache_put(struct ctr_images *images, const struct remote *remote,
-                     const struct secret *secret, int64_t seconds);
+/* The Authorization that worked last for this, if it has not expired, into the endpoint. */
+void token_cache_get(struct endpoint *endpoint);
+/* Drops all of the registry's: it has another login now. */
+void token_cache_forget(struct ctr_images *images, const char *root);
+/* With the endpoint's mutex held: it is used, and kept for later where its time is known. */
+void token_use(struct endpoint *endpoint, struct secret *take_secret, int64_t seconds);
+/* The exchange of distribution's token authentication. */
+int token_get(struct endpoint *endpoint, const struct challenge *challenge, const char *scopes,
+              const struct login *login, struct ctr_error *err);
 
-/* Answers a 401: gets credentials and a token. `seen` is the generation whose secret was refused: if another thread has
- * renewed it meanwhile, that one is used. */
-int remote_authenticate(struct remote *remote, unsigned seen, const char *challenges,
-                        struct ctr_error *err);
+/* --- remote-get.c: pulling --- */
 
-/* --- remote.c --- */
-
-int remote_init(struct remote *remote, struct image_op *op, const struct ctr_ref *ref,
-                struct ctr_error *err);
-void remote_finish(struct remote *remote);
+/* What a tag or digest names, without its bytes: digest (72), Content-Type (160) and size, by HEAD. -ENOTSUP: the registry does not
+ * tell the digest so. */
+int remote_head(struct remote *remote, const char *name, char *ret_digest, char *ret_type,
+                uint64_t *ret_size, struct ctr_error *err);
 /* A manifest by tag or digest: bytes (caller frees), Content-Type (160) and digest (72). */
 int remote_manifest(struct remote *remote, const char *name, char **ret, size_t *ret_length,
                     char *ret_type, char *ret_digest, struct ctr_error *err);
@@ -104,7 +226,8 @@ int remote_manifest(struct remote *remote, const char *name, char **ret, size_t 
  * answered from the blob's start; what the sink refuses ends it. Size and digest over all bytes are the caller's to check. */
 struct remote_blob {
     const char *digest;
-    const char *url; /* a foreign layer's: asked without credentials; NULL: the repository's blob */
+    const char
+        *url; /* a foreign layer's: asked without credentials; NULL: the repository's blob */
     uint64_t size, offset;
     int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err);
     void *arg;

@@ -100,7 +100,7 @@ refused lost-blob 'has lost blob'
 refused huge-error 'larger than 1024 KiB'
 refused always-500 'answered 500 UNKNOWN'
 [ "$(requests manifests/)" = 5 ] || complain "always-500: $(requests manifests/) tries instead of 5"
-refused always-429 'rate of pulls'
+refused always-429 'rate of requests'
 refused nowhere 'no such repository or tag \(404 NAME_UNKNOWN\)'
 refused m:none 'no such repository or tag \(404 MANIFEST_UNKNOWN\)'
 
@@ -132,7 +132,7 @@ PY
 for c in redirect-away redirect-port redirect-back; do pulled $c; stays_home $c; done
 refused redirect-401 'credentials are not sent there'; stays_home redirect-401
 refused redirect-file 'neither https nor http'
-refused redirect-metadata 'plain http to 169.254.169.254 is refused'
+refused redirect-metadata '169.254.169.254 is a link-local address: refused'
 refused redirect-metadata-https 'link-local'
 refused redirect-mapped 'link-local'
 refused redirect-plain 'plain http to registry.invalid is refused'

@@ -156,6 +156,20 @@ test_hosts(void **state)
     assert_string_equal(host->ca, "");
     assert_null(ctr_conf_host(conf, "registry.example.com"));
     ctr_conf_destroy(conf);
+    conf =
+        parse(BASE "[registry.host \"x.example\"]\nclient_cert = c.pem\nclient_key = ~/k.pem\n"
+                   "mirrors = m.example, http://n.example:5000  o.example/a/b\n"
+                   "proxy = http://p.example:3128\nupload_chunk = 5M\n");
+    host = ctr_conf_host(conf, "x.example");
+    assert_string_equal(host->client_cert, "/etc/ctr/c.pem");
+    assert_int_equal(host->client_key[0], '/');
+    assert_int_equal(host->n_mirrors, 3);
+    assert_string_equal(host->mirrors[0], "m.example");
+    assert_string_equal(host->mirrors[1], "http://n.example:5000");
+    assert_string_equal(host->mirrors[2], "o.example/a/b");
+    assert_string_equal(host->proxy, "http://p.example:3128");
+    assert_int_equal(host->upload_chunk, 5 << 20);
+    ctr_conf_destroy(conf);
 }
 
 /* A mistake, and the line and words that its error must have. */
@@ -218,6 +232,12 @@ static const struct mistake mistakes[] = {
     {BASE "[registry.host \"x.example\"]\nca_file = /x\n", 8, "unknown key \"ca_file\""},
     {BASE "[registry.host \"x.example\"]\nplain_http = maybe\n", 8, "neither true nor false"},
     {BASE "[registry.host \"a\"]\n[registry.host  \"a\"]\n", 8, "has a section already"},
+    {BASE "[registry.host \"a\"]\nmirrors = ftp://m\n", 8, "no address of a mirror"},
+    {BASE "[registry.host \"a\"]\nmirrors = m/../x\n", 8, "no address of a mirror"},
+    {BASE "[registry.host \"a\"]\nmirrors = u:p@m\n", 8, "no address of a mirror"},
+    {BASE "[registry.host \"a\"]\nmirrors = 1,2,3,4,5,6,7,8,9\n", 8, "mirrors: more than 8"},
+    {BASE "[registry.host \"a\"]\nupload_chunk = 1K\n", 8, "out of range"},
+    {BASE "mirrors = m\n", 7, "it belongs in [registry.host"},
 };
 
 static void
@@ -490,7 +510,7 @@ test_the_profiles_that_come_with_ctr(void **state)
 /* --- the man page --- */
 
 struct page {
-    char *text; /* the section about [engine] */
+    char *text; /* one section of it */
     size_t keys;
 };
 
@@ -502,27 +522,41 @@ check_key(void *arg, const char *key, const char *type, const char *def, const c
     CTR_AUTO(free)
     char *item = ctr_printf("\n.It Ic %s Pq %s%s%s\n", key, type, has ? ", default " : "", def);
     if (strstr(page->text, item) == NULL) {
-        fail_msg("man/ctr.conf.5, [engine], lacks the line%s", item);
+        fail_msg("man/ctr.conf.5 lacks the line%s", item);
     }
     page->keys++;
 }
 
 static void
-test_the_man_page_lists_the_keys(void **state)
+check_section(const char *heading,
+              void (*each_key)(void (*each)(void *arg, const char *key, const char *type,
+                                            const char *def, const char *help),
+                               void *arg))
 {
     CTR_AUTO(free) char *text = read_source("man/ctr.conf.5");
-    char *begin = strstr(text, "\n.Ss [engine]\n");
+    char *begin = strstr(text, heading);
     assert_non_null(begin);
-    char *end = strstr(begin + 1, "\n.Ss ");
-    assert_non_null(end);
-    *end = '\0';
+    const char *const ends[] = {"\n.Ss ", "\n.Sh "};
+    for (size_t i = 0; i < CTR_LENGTH(ends); i++) {
+        char *end = strstr(begin + 1, ends[i]);
+        if (end != NULL) {
+            *end = '\0';
+        }
+    }
     struct page page = {.text = begin};
-    ctr_conf_each_key(check_key, &page);
+    each_key(check_key, &page);
     size_t items = 0;
     for (const char *at = begin; (at = strstr(at, "\n.It Ic ")) != NULL; at++) {
         items++;
     }
     assert_int_equal(items, page.keys);
+}
+
+static void
+test_the_man_page_lists_the_keys(void **state)
+{
+    check_section("\n.Ss [engine]\n", ctr_conf_each_key);
+    check_section("\n.Ss [registry.host \\(dqHOST\\(dq]\n", ctr_conf_each_host_key);
 }
 
 /* --- memory --- */
@@ -534,7 +568,8 @@ test_every_allocation_may_fail(void **state)
     static const char text[] = "[engine]\nplugins = /a:~/b\ndata = x\nmemory = 1G\n" BASE
                                "[vmm.v]\na = b\n[storage.fast]\nplugin = x\nc = d\n"
                                "[registry]\nchain = file, site\n[registry.site]\nplugin = y\n"
-                               "[registry.host \"x.example\"]\nca = /x\nplain_http = no\n";
+                               "[registry.host \"x.example\"]\nca = /x\nplain_http = no\n"
+                               "mirrors = m.example n.example\nproxy = p\n";
     long n = 0;
     int code;
     if (!fail_alloc_works()) {

@@ -1,0 +1,265 @@
+/*
+ * Pulling from a repository (distribution-spec, "Pull"): manifests and blobs, from its mirrors in their order and at last from the
+ * registry itself. A cut download goes on where it ended, also at the next address; digests are checked wherever bytes come from.
+ */
+#include "core/image/remote.h"
+
+/* The address to ask after `at` (NULL: the first) failed; NULL: there is none left, and err stands. */
+static struct endpoint *
+remote_next(struct remote *remote, struct endpoint *at, int rc, const struct ctr_error *err)
+{
+    if (at == remote_home(remote) || rc == -ECANCELED || rc == -ENOMEM || rc == -ENOSPC) {
+        return NULL;
+    }
+    if (at != NULL) {
+        CTR_AUTO(free) char *why = ctr_printable(err->msg);
+        ctr_log(CTR_LEVEL_WARN, "event=mirror-failed mirror=%s error=\"%s\"", at->host,
+                why != NULL ? why : "");
+        if (rc != -ENOENT) {
+            endpoint_put_down(at);
+        }
+    }
+    struct endpoint *next = at != NULL ? at + 1 : remote->endpoints;
+    while (next != remote_home(remote) && endpoint_is_down(next)) {
+        next++;
+    }
+    return next;
+}
+
+static char *
+remote_url(const struct endpoint *endpoint, const char *kind, const char *name)
+{
+    return ctr_printf("%s%s/%s/%s", endpoint->root, endpoint->repository, kind, name);
+}
+
+/* --- manifests --- */
+
+static int
+manifest_take(const struct endpoint *endpoint, const char *name, struct http_response *response,
+              char *ret_type, char *ret_digest, struct ctr_error *err)
+{
+    if (response->status != 200) {
+        return remote_fail(endpoint, response, "the manifest", err);
+    }
+    struct ctr_sha256 *sha = ctr_sha256_create();
+    if (sha == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    ctr_sha256_add(sha, response->body.data, response->body.length);
+    ctr_sha256_finish(sha, ret_digest);
+    ctr_sha256_destroy(sha);
+    if (ctr_is_digest(name) && strcmp(name, ret_digest) != 0) {
+        return ctr_fail(err, -EBADMSG, "manifest %s: the bytes received hash to %s", name,
+                        ret_digest);
+    }
+    if (ctr_is_digest(response->digest) && strcmp(response->digest, ret_digest) != 0) {
+        return ctr_fail(err, -EBADMSG,
+                        "the registry announced manifest %s, but its bytes hash to %s",
+                        response->digest, ret_digest);
+    }
+    (void) snprintf(ret_type, 160, "%s", response->content_type);
+    return 0;
+}
+
+static int
+manifest_get(struct endpoint *endpoint, const char *name, struct http_response *response,
+             char *ret_type, char *ret_digest, struct ctr_error *err)
+{
+    CTR_AUTO(free) char *url = remote_url(endpoint, "manifests", name);
+    if (url == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    struct http_call call = {.url = url,
+                             .accept = MEDIA_ACCEPT,
+                             .max = IMAGE_MAX_DOCUMENT,
+                             .total_s = endpoint->remote->op->images->limits.total_s};
+    int rc = remote_ask(endpoint, &call, response, err);
+    rc = rc < 0 ? rc : manifest_take(endpoint, name, response, ret_type, ret_digest, err);
+    if (rc == 0 && response->body.length == 0) {
+        rc = ctr_fail(err, -EBADMSG, "the registry sent an empty manifest");
+    }
+    return rc;
+}
+
+int
+remote_manifest(struct remote *remote, const char *name, char **ret, size_t *ret_length,
+                char *ret_type, char *ret_digest, struct ctr_error *err)
+{
+    struct http_response response = {0};
+    struct endpoint *at = NULL;
+    int rc = -EIO;
+    while (rc < 0 && (at = remote_next(remote, at, rc, err)) != NULL) {
+        rc = manifest_get(at, name, &response, ret_type, ret_digest, err);
+    }
+    if (rc == 0) {
+        *ret_length = response.body.length;
+        *ret = ctr_buf_take(&response.body);
+        rc = *ret == NULL ? ctr_fail(err, -ENOMEM, "out of memory") : 0;
+    }
+    http_response_clear(&response);
+    return rc;
+}
+
+static int
+head_take(struct endpoint *endpoint, const char *name, struct http_response *response,
+          struct ctr_error *err)
+{
+    CTR_AUTO(free) char *url = remote_url(endpoint, "manifests", name);
+    if (url == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    struct http_call call = {.url = url,
+                             .method = "HEAD",
+                             .accept = MEDIA_ACCEPT,
+                             .total_s = endpoint->remote->op->images->limits.total_s};
+    int rc = remote_ask(endpoint, &call, response, err);
+    if (rc == 0 && response->status != 200) {
+        return remote_fail(endpoint, response, "the manifest", err);
+    }
+    if (rc == 0 && (!ctr_is_digest(response->digest) || response->length < 0)) {
+        return ctr_fail(err, -ENOTSUP, "the registry does not tell a manifest's digest");
+    }
+    return rc;
+}
+
+int
+remote_head(struct remote *remote, const char *name, char *ret_digest, char *ret_type,
+            uint64_t *ret_size, struct ctr_error *err)
+{
+    struct http_response response = {0};
+    struct endpoint *at = NULL;
+    int rc = -EIO;
+    while (rc < 0 && (at = remote_next(remote, at, rc, err)) != NULL) {
+        rc = head_take(at, name, &response, err);
+    }
+    if (rc == 0) {
+        memcpy(ret_digest, response.digest, 72);
+        (void) snprintf(ret_type, 160, "%s", response.content_type);
+        *ret_size = (uint64_t) response.length;
+    }
+    http_response_clear(&response);
+    return rc;
+}
+
+/* --- blobs --- */
+
+struct blob_fetch {
+    struct endpoint *endpoint;
+    const struct remote_blob *blob;
+    uint64_t offset; /* of the next byte that the sink gets */
+    uint64_t skip;   /* bytes of this answer that the sink has had */
+    bool no_range;   /* the registry refused one */
+};
+
+/* The answer's head: does it carry the bytes that are missing? */
+static int
+blob_begin(void *arg, const struct http_response *response, struct ctr_error *err)
+{
+    struct blob_fetch *fetch = arg;
+    if (response->status == 206 && response->range_start != (int64_t) fetch->offset) {
+        return ctr_fail(err, -EBADMSG,
+                        "blob %s: the registry sent another range than asked for",
+                        fetch->blob->digest);
+    }
+    uint64_t from = response->status == 206 ? fetch->offset : 0;
+    fetch->skip = fetch->offset - from;
+    if (response->length >= 0 && (uint64_t) response->length != fetch->blob->size - from) {
+        return ctr_fail(err, -EBADMSG, "blob %s: the registry sends %lld bytes instead of %llu",
+                        fetch->blob->digest, (long long) response->length,
+                        (unsigned long long) (fetch->blob->size - from));
+    }
+    return 0;
+}
+
+static int
+blob_sink(void *arg, const void *bytes, size_t length, struct ctr_error *err)
+{
+    struct blob_fetch *fetch = arg;
+    size_t had = fetch->skip < length ? (size_t) fetch->skip : length;
+    fetch->skip -= had;
+    length -= had;
+    if (length == 0) {
+        return 0;
+    }
+    int rc = fetch->blob->sink(fetch->blob->arg, (const char *) bytes + had, length, err);
+    fetch->offset += rc < 0 ? 0 : length;
+    return rc;
+}
+
+/* The answer of a whole try: 0 done, 1 again. */
+static int
+blob_answer(struct blob_fetch *fetch, struct remote_loop *loop,
+            const struct http_response *response, struct ctr_error *err)
+{
+    const struct remote_blob *blob = fetch->blob;
+    if (response->status == 416 && fetch->offset > 0 && !fetch->no_range) {
+        fetch->no_range = true;
+        return remote_again(fetch->endpoint, loop, 0);
+    }
+    if (response->status != 200 && response->status != 206) {
+        char what[96];
+        (void) snprintf(what, sizeof what, "blob %s", blob->digest);
+        return remote_fail(fetch->endpoint, response, what, err);
+    }
+    if (fetch->offset == blob->size) {
+        return 0;
+    }
+    int more = remote_again(fetch->endpoint, loop, 0);
+    if (more != 0) {
+        return more;
+    }
+    return ctr_fail(err, -EIO, "blob %s ended after %llu of %llu bytes, %d times; try again",
+                    blob->digest, (unsigned long long) fetch->offset,
+                    (unsigned long long) blob->size, loop->tries);
+}
+
+/* From one address, from fetch->offset on. */
+static int
+blob_get(struct blob_fetch *fetch, struct ctr_error *err)
+{
+    struct endpoint *endpoint = fetch->endpoint;
+    const struct remote_blob *blob = fetch->blob;
+    CTR_AUTO(free)
+    char *url =
+        blob->url != NULL ? strdup(blob->url) : remote_url(endpoint, "blobs", blob->digest);
+    if (url == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    struct http_response response = {0};
+    struct remote_loop loop = {0};
+    int rc = fetch->offset < blob->size ? 1 : 0;
+    while (rc == 1) {
+        struct http_call call = {.url = url,
+                                 .anonymous = blob->url != NULL,
+                                 .offset = fetch->no_range ? 0 : fetch->offset,
+                                 .begin = blob_begin,
+                                 .sink = blob_sink,
+                                 .arg = fetch,
+                                 .total_s = endpoint->remote->op->images->limits.total_s * 5 +
+                                            (long) (blob->size >> 14)};
+        rc = remote_try(endpoint, &loop, &call, &response, err);
+        if (rc == 0) {
+            rc = blob_answer(fetch, &loop, &response, err);
+        }
+    }
+    http_response_clear(&response);
+    return rc == -ECANCELED ? op_fail_cancelled(err) : rc;
+}
+
+int
+remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err)
+{
+    struct blob_fetch fetch = {.blob = blob, .offset = blob->offset};
+    struct endpoint *at = NULL;
+    int rc = -EIO;
+    if (blob->url != NULL) {
+        fetch.endpoint = remote_home(remote);
+        return blob_get(&fetch, err);
+    }
+    while (rc < 0 && (at = remote_next(remote, at, rc, err)) != NULL) {
+        fetch.endpoint = at;
+        fetch.no_range = false;
+        rc = blob_get(&fetch, err);
+    }
+    return rc;
+}
