@@ -143,6 +143,14 @@ start_registry() {
     wait_for 20 curl -so /dev/null "http://$REGISTRY/v2/" || fail "docker-registry did not start: $(cat "$T/registry-$port.log")"
 }
 
+# start_hreg: the registry that misbehaves on order; sets HREG. Its requests are lines in $T/hreg.log
+start_hreg() {
+    need python3
+    background python3 -B "$ROOT/tests/hostile/hreg" "$T/hreg.ports" "$T/hreg.log"
+    wait_for 20 test -f "$T/hreg.ports" || fail "hreg did not start"
+    HREG=127.0.0.1:$(cut -d' ' -f1 "$T/hreg.ports")
+}
+
 # layout_from_root ROOTFS LAYOUT TAG ARCH: an OCI layout with one layer, by umoci
 layout_from_root() {
     need umoci
