@@ -86,11 +86,13 @@ extern const struct ctl_option ctl_global_options[];
 extern const struct ctl_command ctl_run, ctl_create, ctl_start, ctl_attach, ctl_exec;
 extern const struct ctl_command ctl_stop, ctl_restart, ctl_kill, ctl_rm, ctl_wait, ctl_rename;
 extern const struct ctl_command ctl_ps, ctl_logs, ctl_inspect;
-extern const struct ctl_command ctl_pull, ctl_load, ctl_images, ctl_rmi, ctl_tag,
-    ctl_image_inspect;
+extern const struct ctl_command ctl_pull, ctl_push, ctl_load, ctl_import, ctl_save;
+extern const struct ctl_command ctl_images, ctl_rmi, ctl_tag, ctl_history, ctl_image_inspect,
+    ctl_image_verify, ctl_image_tree, ctl_image_prune, ctl_container_prune;
+extern const struct ctl_command ctl_login, ctl_logout, ctl_registry_ls, ctl_search_tags;
 extern const struct ctl_command ctl_plugin_ls, ctl_plugin_show, ctl_info, ctl_version;
 extern const struct ctl_command ctl_system_start, ctl_system_stop, ctl_system_status,
-    ctl_system_logs;
+    ctl_system_logs, ctl_system_df, ctl_system_prune;
 extern const struct ctl_command ctl_completion, ctl_complete, ctl_help;
 
 /* --- options.c: parsing --- */
@@ -115,7 +117,7 @@ const char *ctl_value_at(const struct ctl *ctl, const char *name, size_t i);
 /* --- help.c --- */
 
 void ctl_help_show(FILE *out, const struct ctl_command *command, const char *path);
-/* Prints an error of this invocation and returns the exit status of the command's own failures. */
+/* Prints an error of this invocation and returns the exit status: of the command's own failures, or 130 for -ECANCELED, an interrupt. */
 int ctl_error(const struct ctl *ctl, const struct ctr_error *err);
 int ctl_failure_status(const struct ctl *ctl);
 /* "ctrctl: …" on standard error, control characters escaped. */

@@ -12,9 +12,22 @@ const struct ctl_option ctl_global_options[] = {
 };
 
 static const struct ctl_entry image_entries[] = {
-    {"inspect", &ctl_image_inspect},       {"load", &ctl_load}, {"ls", &ctl_images},
-    {"list", &ctl_images, .hidden = true}, {"pull", &ctl_pull}, {"rm", &ctl_rmi},
-    {"remove", &ctl_rmi, .hidden = true},  {"tag", &ctl_tag},   {NULL},
+    {"history", &ctl_history},
+    {"import", &ctl_import},
+    {"inspect", &ctl_image_inspect},
+    {"load", &ctl_load},
+    {"ls", &ctl_images},
+    {"list", &ctl_images, .hidden = true},
+    {"prune", &ctl_image_prune},
+    {"pull", &ctl_pull},
+    {"push", &ctl_push},
+    {"rm", &ctl_rmi},
+    {"remove", &ctl_rmi, .hidden = true},
+    {"save", &ctl_save},
+    {"tag", &ctl_tag},
+    {"tree", &ctl_image_tree},
+    {"verify", &ctl_image_verify},
+    {NULL},
 };
 static const struct ctl_command image_group = {.summary = "Manage images",
                                                .subcommands = image_entries};
@@ -29,6 +42,7 @@ static const struct ctl_entry container_entries[] = {
     {"ls", &ctl_ps},
     {"list", &ctl_ps, .hidden = true},
     {"ps", &ctl_ps, .hidden = true},
+    {"prune", &ctl_container_prune},
     {"rename", &ctl_rename},
     {"restart", &ctl_restart},
     {"rm", &ctl_rm},
@@ -52,13 +66,24 @@ static const struct ctl_entry plugin_entries[] = {
 static const struct ctl_command plugin_group = {.summary = "Show plugins",
                                                 .subcommands = plugin_entries};
 
-static const struct ctl_entry system_entries[] = {
-    {"info", &ctl_info, .hidden = true}, {"logs", &ctl_system_logs},
-    {"start", &ctl_system_start},        {"status", &ctl_system_status},
-    {"stop", &ctl_system_stop},          {NULL},
+static const struct ctl_entry registry_entries[] = {
+    {"login", &ctl_login},
+    {"logout", &ctl_logout},
+    {"ls", &ctl_registry_ls},
+    {"list", &ctl_registry_ls, .hidden = true},
+    {NULL},
 };
-static const struct ctl_command system_group = {.summary = "Manage the daemon",
-                                                .subcommands = system_entries};
+static const struct ctl_command registry_group = {.summary = "Manage logins to registries",
+                                                  .subcommands = registry_entries};
+
+static const struct ctl_entry system_entries[] = {
+    {"df", &ctl_system_df},       {"info", &ctl_info, .hidden = true},
+    {"logs", &ctl_system_logs},   {"prune", &ctl_system_prune},
+    {"start", &ctl_system_start}, {"status", &ctl_system_status},
+    {"stop", &ctl_system_stop},   {NULL},
+};
+static const struct ctl_command system_group = {
+    .summary = "Manage the daemon and what it keeps", .subcommands = system_entries};
 
 const struct ctl_entry ctl_commands[] = {
     {"run", &ctl_run, "Containers"},
@@ -76,10 +101,18 @@ const struct ctl_entry ctl_commands[] = {
     {"wait", &ctl_wait},
     {"rename", &ctl_rename},
     {"pull", &ctl_pull, "Images"},
-    {"load", &ctl_load},
+    {"push", &ctl_push},
     {"images", &ctl_images},
-    {"rmi", &ctl_rmi},
     {"tag", &ctl_tag},
+    {"rmi", &ctl_rmi},
+    {"load", &ctl_load},
+    {"save", &ctl_save},
+    {"import", &ctl_import},
+    {"history", &ctl_history},
+    {"login", &ctl_login, "Registries"},
+    {"logout", &ctl_logout},
+    {"search-tags", &ctl_search_tags},
+    {"registry", &registry_group},
     {"image", &image_group, "More"},
     {"container", &container_group},
     {"plugin", &plugin_group},

@@ -2,6 +2,7 @@
  * help.c: help pages from the command tables, and the one way to complain.
  */
 #include "core/cmd/cmd.h"
+#include <signal.h>
 
 static void
 show_option(FILE *out, const struct ctl_option *option, int width)
@@ -123,5 +124,5 @@ int
 ctl_error(const struct ctl *ctl, const struct ctr_error *err)
 {
     ctl_complain("%s", err->msg);
-    return ctl_failure_status(ctl);
+    return err->code == -ECANCELED ? 128 + SIGINT : ctl_failure_status(ctl);
 }

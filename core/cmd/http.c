@@ -143,8 +143,12 @@ receive(struct ctl_http *http, int timeout_ms, struct ctr_error *err)
 {
     char bytes[16384];
     for (;;) {
-        struct pollfd wait = {.fd = http->fd, .events = POLLIN};
-        int ready = poll(&wait, 1, timeout_ms);
+        struct pollfd wait[2] = {{.fd = http->fd, .events = POLLIN},
+                                 {.fd = http->wake, .events = POLLIN}};
+        int ready = poll(wait, 2, timeout_ms);
+        if (ready > 0 && wait[1].revents != 0) {
+            return ctr_fail(err, -EINTR, "interrupted");
+        }
         if (ready == 0) {
             return ctr_fail(err, -ETIMEDOUT,
                             "the daemon does not answer; see 'ctrctl system "
@@ -227,7 +231,28 @@ read_field(struct ctl_http *http, const char *line, struct ctr_error *err)
     return 0;
 }
 
-/* One head, be it interim or final. */
+static int
+read_fields(struct ctl_http *http, int timeout_ms, struct ctr_error *err)
+{
+    for (int fields = 0;; fields++) {
+        CTR_AUTO(free) char *line = take_line(http, timeout_ms, err);
+        if (line == NULL) {
+            return err->code;
+        }
+        if (line[0] == '\0') {
+            return 0;
+        }
+        int rc = fields < 100 ? read_field(http, line, err)
+                              : ctr_fail(err, -EBADMSG,
+                                         "the daemon's answer has too many "
+                                         "header fields");
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+/* One head, be it interim or final. Only the wait for its first line can be woken up. */
 static int
 read_head(struct ctl_http *http, int timeout_ms, struct ctr_error *err)
 {
@@ -246,22 +271,11 @@ read_head(struct ctl_http *http, int timeout_ms, struct ctr_error *err)
     http->status = (int) status;
     http->body = CTL_BODY_END;
     http->type[0] = '\0';
-    for (int fields = 0;; fields++) {
-        CTR_AUTO(free) char *line = take_line(http, timeout_ms, err);
-        if (line == NULL) {
-            return err->code;
-        }
-        if (line[0] == '\0') {
-            return 0;
-        }
-        int rc = fields < 100 ? read_field(http, line, err)
-                              : ctr_fail(err, -EBADMSG,
-                                         "the daemon's answer has too many "
-                                         "header fields");
-        if (rc < 0) {
-            return rc;
-        }
-    }
+    int wake = http->wake;
+    http->wake = -1;
+    int rc = read_fields(http, timeout_ms, err);
+    http->wake = wake;
+    return rc;
 }
 
 /* The error that a reply of status 400 and more stands for. */
@@ -315,6 +329,7 @@ next_chunk(struct ctl_http *http, int timeout_ms, struct ctr_error *err)
         if (end == NULL || end[0] != '\0') {
             return end == NULL ? err->code : ctr_fail(err, -EBADMSG, "bad chunk");
         }
+        http->in_chunks = false;
     }
     CTR_AUTO(free) char *line = take_line(http, timeout_ms, err);
     if (line == NULL) {
@@ -397,7 +412,8 @@ ctl_http_json(struct ctl_http *http, int timeout_ms, struct ctr_error *err)
 }
 
 int
-ctl_http_line(struct ctl_http *http, struct ctr_buf *line, json_t **ret, struct ctr_error *err)
+ctl_http_line(struct ctl_http *http, struct ctr_buf *line, int timeout_ms, json_t **ret,
+              struct ctr_error *err)
 {
     for (;;) {
         size_t skip = line->length > 0 ? strspn(line->data, " \r\n") : 0;
@@ -410,7 +426,7 @@ ctl_http_line(struct ctl_http *http, struct ctr_buf *line, json_t **ret, struct 
             return *ret != NULL ? 1 : err->code;
         }
         char bytes[4096];
-        ssize_t n = ctl_http_read(http, bytes, sizeof bytes, -1, err);
+        ssize_t n = ctl_http_read(http, bytes, sizeof bytes, timeout_ms, err);
         if (n < 0) {
             return (int) n;
         }

@@ -13,7 +13,8 @@ enum { CTL_HEAD_MAX = 64 * 1024, CTL_JSON_MAX = 64 * 1024 * 1024, CTL_LINE_MAX =
 enum ctl_body { CTL_BODY_NONE, CTL_BODY_LENGTH, CTL_BODY_CHUNKED, CTL_BODY_END };
 
 struct ctl_http {
-    int fd;            /* -1 when closed */
+    int fd;   /* -1 when closed */
+    int wake; /* when this is readable, waiting ends with -EINTR and can be resumed; -1: none */
     struct ctr_buf in; /* received and not yet handed out */
     int status;
     char type[80]; /* Content-Type without parameters, lower case */
@@ -24,7 +25,7 @@ struct ctl_http {
 };
 #define CTL_HTTP_INIT                                                                          \
     {                                                                                          \
-        .fd = -1                                                                               \
+        .fd = -1, .wake = -1                                                                   \
     }
 void ctl_http_close(struct ctl_http *http);
 static inline void
@@ -53,9 +54,10 @@ ssize_t ctl_http_read(struct ctl_http *http, void *bytes, size_t n, int timeout_
                       struct ctr_error *err);
 /* The whole body as JSON; new reference or NULL. An empty body is JSON null. */
 json_t *ctl_http_json(struct ctl_http *http, int timeout_ms, struct ctr_error *err);
-/* The next line of a body of JSON lines: 1 and a new reference, 0 at the end, or a negative code. `line` keeps what is half read. */
-int
-ctl_http_line(struct ctl_http *http, struct ctr_buf *line, json_t **ret, struct ctr_error *err);
+/* The next line of a body of JSON lines: 1 and a new reference, 0 at the end, or a negative code; after -ETIMEDOUT and -EINTR it can be called
+ * again. `line` keeps what is half read. */
+int ctl_http_line(struct ctl_http *http, struct ctr_buf *line, int timeout_ms, json_t **ret,
+                  struct ctr_error *err);
 /* More of a chunked request body; n 0 ends it. */
 int ctl_http_chunk(struct ctl_http *http, const void *bytes, size_t n, struct ctr_error *err);
 

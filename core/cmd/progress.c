@@ -1,105 +1,60 @@
 /*
- * progress.c: what a pull or load tells, on standard error: a bar for each layer on a terminal, a line for each change of status elsewhere.
- *
- * The number of bars is bounded by the terminal's height, so that moving up always finds them again.
+ * progress.c: follows what a pull, push, load or import tells: bars on a terminal, a line for each change of status elsewhere, or the
+ * daemon's own lines. An interrupt ends it at once: the daemon sees that nobody listens and stops within a second.
  */
+#include "core/cmd/bars.h"
 #include "core/cmd/session.h"
 #include "core/cmd/show.h"
+#include <signal.h>
 
-enum { CTL_BARS = 40, CTL_BAR_WIDTH = 30, CTL_REDRAW_NS = 80 * 1000 * 1000 };
+enum { CTL_TICK_MS = 500 };
 
-struct ctl_bar {
-    char id[32];
-    char status[48];
-    int64_t current, total;
+struct follower {
+    struct ctl_bars *bars; /* a terminal; NULL: lines */
+    json_t *told;          /* lines: the last status of each id */
+    bool json;
 };
 
-struct ctl_bars {
-    struct ctl_bar bars[CTL_BARS];
-    size_t n, max;
-    size_t drawn; /* lines on the screen above the cursor */
-    int width;
-    bool terminal;
-    int64_t last;
-};
-
-static void
-draw_bar(const struct ctl_bars *all, const struct ctl_bar *bar)
+int
+ctl_progress_mode(const struct ctl *ctl, enum ctl_progress_mode *ret, struct ctr_error *err)
 {
-    char text[256], now[16], total[16], filled[CTL_BAR_WIDTH + 1];
-    if (bar->total > 0 && bar->current < bar->total) {
-        size_t n = (size_t) ((double) bar->current / (double) bar->total * CTL_BAR_WIDTH);
-        for (size_t i = 0; i < CTL_BAR_WIDTH; i++) {
-            filled[i] = (char) (i < n ? '=' : i == n ? '>' : ' ');
-        }
-        filled[CTL_BAR_WIDTH] = '\0';
-        (void) snprintf(text, sizeof text, "%s: %s [%s] %s/%s", bar->id, bar->status, filled,
-                        ctr_format_size((uint64_t) bar->current, now),
-                        ctr_format_size((uint64_t) bar->total, total));
-    } else if (bar->current > 0 && bar->total == 0) {
-        (void) snprintf(text, sizeof text, "%s: %s %s", bar->id, bar->status,
-                        ctr_format_size((uint64_t) bar->current, now));
-    } else {
-        (void) snprintf(text, sizeof text, "%s: %s", bar->id, bar->status);
+    const char *text = ctl_value(ctl, "progress");
+    bool quiet = ctl_flag(ctl, "quiet");
+    *ret = isatty(2) ? CTL_PROGRESS_TTY : CTL_PROGRESS_PLAIN;
+    if (quiet && text != NULL && strcmp(text, "auto") != 0) {
+        return ctr_fail(err, -EINVAL, "--quiet and --progress %s do not go together", text);
     }
-    fprintf(stderr, "\r\033[K%.*s\n", all->width - 1, text);
+    if (quiet) {
+        *ret = CTL_PROGRESS_QUIET;
+    } else if (text != NULL && strcmp(text, "tty") == 0) {
+        *ret = CTL_PROGRESS_TTY;
+    } else if (text != NULL && strcmp(text, "plain") == 0) {
+        *ret = CTL_PROGRESS_PLAIN;
+    } else if (text != NULL && strcmp(text, "json") == 0) {
+        *ret = CTL_PROGRESS_JSON;
+    }
+    return 0;
 }
 
+/* --- what is told --- */
+
 static void
-draw(struct ctl_bars *all, bool force)
+tell_line(struct follower *follower, const char *text)
 {
-    int64_t now = ctr_monotonic_ns();
-    if (!force && now - all->last < CTL_REDRAW_NS) {
+    CTR_AUTO(free) char *copy = strndup(text, strcspn(text, "\r\n"));
+    CTR_AUTO(free) char *safe = copy != NULL ? ctr_printable(copy) : NULL;
+    if (safe == NULL || safe[0] == '\0') {
         return;
     }
-    all->last = now;
-    if (all->drawn > 0) {
-        fprintf(stderr, "\033[%zuA", all->drawn);
-    }
-    for (size_t i = 0; i < all->n; i++) {
-        draw_bar(all, &all->bars[i]);
-    }
-    all->drawn = all->n;
-    (void) fflush(stderr);
-}
-
-static struct ctl_bar *
-find_bar(struct ctl_bars *all, const char *id)
-{
-    for (size_t i = 0; i < all->n; i++) {
-        if (strcmp(all->bars[i].id, id) == 0) {
-            return &all->bars[i];
-        }
-    }
-    if (all->n == all->max) {
-        return NULL;
-    }
-    struct ctl_bar *bar = &all->bars[all->n++];
-    (void) snprintf(bar->id, sizeof bar->id, "%s", id);
-    return bar;
-}
-
-/* A line of its own: below the bars, which begin anew behind it. */
-static void
-tell_line(struct ctl_bars *all, const char *text)
-{
-    if (all->terminal && all->n > 0) {
-        draw(all, true);
-    }
-    CTR_AUTO(free) char *copy = strdup(text);
-    if (copy != NULL) {
-        copy[strcspn(copy, "\r\n")] = '\0';
-    }
-    CTR_AUTO(free) char *safe = copy != NULL ? ctr_printable(copy) : NULL;
-    if (safe != NULL && safe[0] != '\0') {
+    if (follower->bars != NULL) {
+        ctl_bars_line(follower->bars, safe);
+    } else {
         fprintf(stderr, "%s\n", safe);
     }
-    all->n = 0;
-    all->drawn = 0;
 }
 
 static void
-tell_step(struct ctl_bars *all, const char *raw_id, const json_t *message)
+tell_step(struct follower *follower, const char *raw_id, const json_t *message)
 {
     CTR_AUTO(free) char *id = ctr_printable(raw_id);
     CTR_AUTO(free) char *status = ctr_printable(ctr_json_str(message, "status", ""));
@@ -107,79 +62,150 @@ tell_step(struct ctl_bars *all, const char *raw_id, const json_t *message)
         return;
     }
     const json_t *detail = json_object_get(message, "progressDetail");
-    struct ctl_bar *bar = find_bar(all, id);
-    bool changed = bar == NULL || strcmp(bar->status, status) != 0;
-    if (bar != NULL) {
-        (void) snprintf(bar->status, sizeof bar->status, "%s", status);
-        int64_t current = ctr_json_int(detail, "current", 0);
-        int64_t total = ctr_json_int(detail, "total", 0);
-        bar->current = current > 0 ? current : 0;
-        bar->total = total > 0 ? total : 0;
-    }
-    if (all->terminal) {
-        draw(all, changed);
-    } else if (changed && bar != NULL) {
+    if (follower->bars != NULL) {
+        ctl_bars_step(follower->bars, id, status, ctr_json_int(detail, "current", 0),
+                      ctr_json_int(detail, "total", 0));
+    } else if (strcmp(ctr_json_str(follower->told, id, ""), status) != 0) {
+        (void) json_object_set_new(follower->told, id, json_string(status));
         fprintf(stderr, "%s: %s\n", id, status);
     }
 }
 
 static void
-tell(struct ctl_bars *all, const json_t *message)
+tell(struct follower *follower, const json_t *message)
 {
     const char *stream = ctr_json_str(message, "stream", NULL);
     const char *id = ctr_json_str(message, "id", "");
     const char *status = ctr_json_str(message, "status", NULL);
-    if (stream != NULL) {
-        tell_line(all, stream);
+    if (follower->json) {
+        struct ctr_error err = CTR_ERROR_INIT;
+        (void) ctl_print_json(stdout, message, 0, &err);
+        (void) fputc('\n', stdout);
+        (void) fflush(stdout);
+    } else if (stream != NULL) {
+        tell_line(follower, stream);
     } else if (status != NULL && id[0] != '\0') {
         /* docker's "latest: Pulling from library/busybox" is a headline, not a step */
         if (ctr_starts_with(status, "Pulling from")) {
             CTR_AUTO(free) char *line = ctr_printf("%s: %s", id, status);
-            tell_line(all, line != NULL ? line : status);
+            tell_line(follower, line != NULL ? line : status);
         } else {
-            tell_step(all, id, message);
+            tell_step(follower, id, message);
         }
     } else if (status != NULL) {
-        tell_line(all, status);
+        tell_line(follower, status);
     }
 }
 
-int
-ctl_progress(struct ctl_http *http, bool quiet, void (*each)(void *arg, const json_t *message),
-             void *arg, struct ctr_error *err)
+/* --- following --- */
+
+/* Signals that came: a new size is taken over, an interrupt ends it with -ECANCELED, the others end us. */
+static int
+take_signals(struct follower *follower, int signals, const char *interrupted,
+             struct ctr_error *err)
 {
-    struct ctl_bars *all = calloc(1, sizeof *all);
-    if (all == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
+    uint8_t number;
+    while (read(signals, &number, 1) == 1) {
+        if (number == SIGWINCH && follower->bars != NULL) {
+            ctl_bars_resize(follower->bars);
+        } else if (number == SIGINT) {
+            return ctr_fail(err, -ECANCELED, "%s", interrupted);
+        } else if (number == SIGHUP || number == SIGTERM || number == SIGQUIT) {
+            ctl_signals_die(number);
+        }
     }
-    int rows = 24, cols = 80;
-    (void) ctl_tty_size(&rows, &cols);
-    all->terminal = isatty(2);
-    all->width = cols > 20 && cols < 256 ? cols : 80;
-    all->max =
-        all->terminal && rows - 2 < CTL_BARS ? (rows > 4 ? (size_t) rows - 2 : 2) : CTL_BARS;
-    struct ctr_buf line = {0};
+    return 0;
+}
+
+/* The next message; 1, 0 at the end, or a negative code. */
+static int
+next_message(struct follower *follower, struct ctl_http *http, struct ctr_buf *line,
+             const char *interrupted, json_t **ret, struct ctr_error *err)
+{
+    for (;;) {
+        int timeout = follower->bars != NULL ? CTL_TICK_MS : -1;
+        int rc = ctl_http_line(http, line, timeout, ret, err);
+        if (rc == -ETIMEDOUT && follower->bars != NULL) {
+            ctl_bars_tick(follower->bars);
+        } else if (rc == -EINTR && http->wake >= 0) {
+            rc = take_signals(follower, http->wake, interrupted, err);
+            if (rc < 0) {
+                return rc;
+            }
+        } else {
+            return rc;
+        }
+        *err = (struct ctr_error) CTR_ERROR_INIT;
+    }
+}
+
+static int
+follow(struct follower *follower, struct ctl_http *http, const struct ctl_progress *options,
+       struct ctr_error *err)
+{
+    CTR_AUTO(buf) struct ctr_buf line = {0};
     json_t *message = NULL;
     int rc;
-    while ((rc = ctl_http_line(http, &line, &message, err)) == 1) {
+    while ((rc = next_message(follower, http, &line, options->interrupted, &message, err)) ==
+           1) {
         const char *failed = ctr_json_str(message, "error", NULL);
+        if (options->each != NULL) {
+            options->each(options->arg, message);
+        }
+        if (options->mode != CTL_PROGRESS_QUIET && (failed == NULL || follower->json)) {
+            tell(follower, message);
+        }
         if (failed != NULL) {
             rc = ctr_fail(err, -EIO, "%s", failed);
-            json_decref(message);
-            break;
-        }
-        if (each != NULL) {
-            each(arg, message);
-        }
-        if (!quiet) {
-            tell(all, message);
         }
         json_decref(message);
+        if (rc < 0) {
+            break;
+        }
     }
-    if (all->terminal && !quiet && all->n > 0) {
-        draw(all, true);
+    return rc;
+}
+
+/* The reply's head, which comes with the first message. */
+static int
+await_head(struct follower *follower, struct ctl_http *http, const char *interrupted,
+           struct ctr_error *err)
+{
+    int rc;
+    while ((rc = ctl_http_head(http, -1, err)) == -EINTR && http->wake >= 0) {
+        *err = (struct ctr_error) CTR_ERROR_INIT;
+        rc = take_signals(follower, http->wake, interrupted, err);
+        if (rc < 0) {
+            break;
+        }
     }
-    ctr_buf_clear(&line);
-    free(all);
+    return rc;
+}
+
+int
+ctl_progress(struct ctl_http *http, const struct ctl_progress *options, struct ctr_error *err)
+{
+    struct follower follower = {.json = options->mode == CTL_PROGRESS_JSON,
+                                .told = json_object()};
+    int rc = follower.told == NULL ? ctr_fail(err, -ENOMEM, "out of memory") : 0;
+    if (rc == 0 && options->mode == CTL_PROGRESS_TTY) {
+        follower.bars = ctl_bars_create(stderr);
+        rc = follower.bars == NULL ? ctr_fail(err, -ENOMEM, "out of memory") : 0;
+    }
+    if (rc == 0 && options->interrupted != NULL) {
+        http->wake = ctl_signals_catch(err);
+        rc = http->wake < 0 ? http->wake : 0;
+    }
+    rc = rc == 0 ? await_head(&follower, http, options->interrupted, err) : rc;
+    rc = rc == 0 ? follow(&follower, http, options, err) : rc;
+    if (follower.bars != NULL) {
+        ctl_bars_end(follower.bars);
+    }
+    if (http->wake >= 0) {
+        ctl_signals_release();
+        http->wake = -1;
+    }
+    ctl_bars_destroy(follower.bars);
+    json_decref(follower.told);
     return rc;
 }

@@ -24,6 +24,7 @@ int ctl_frames_next(struct ctl_frames *frames, const char *bytes, size_t *at, si
 
 /* Raw mode on standard input; put back by ctl_tty_restore and at exit. */
 void ctl_tty_raw(void);
+void ctl_tty_hide(void); /* what is typed is not shown; put back in the same ways */
 void ctl_tty_restore(void);
 /* Rows and columns of the terminal, false if there is none. */
 bool ctl_tty_size(int *ret_rows, int *ret_cols);

@@ -29,16 +29,45 @@ int ctl_print_json(FILE *out, const json_t *json, int indent, struct ctr_error *
 /* One document with --format, or as indented JSON without. */
 int ctl_show_document(const json_t *document, const char *format, struct ctr_error *err);
 
+/* The --filter KEY=VALUE options as the API wants them: {"KEY": ["VALUE", …]}. Caller frees; NULL with err. */
+char *ctl_filters(const struct ctl *ctl, struct ctr_error *err);
+
 /* --- progress.c --- */
 
-/* Follows a body of JSON lines {status, id, progressDetail, stream, error}: bars on a terminal, else lines, on standard error; `quiet`: nothing. An
- * error in it becomes err. each (may be NULL) sees every message. */
+enum ctl_progress_mode {
+    CTL_PROGRESS_QUIET, /* nothing */
+    CTL_PROGRESS_TTY,   /* bars, drawn in place on standard error */
+    CTL_PROGRESS_PLAIN, /* a line for each change, on standard error */
+    CTL_PROGRESS_JSON   /* the daemon's lines, on standard output */
+};
+/* From --progress auto|tty|plain|json and --quiet, which the command must have; -EINVAL if they contradict each other. */
 int
-ctl_progress(struct ctl_http *http, bool quiet, void (*each)(void *arg, const json_t *message),
-             void *arg, struct ctr_error *err);
+ctl_progress_mode(const struct ctl *ctl, enum ctl_progress_mode *ret, struct ctr_error *err);
 
-/* --- image.c: what run needs of images --- */
+struct ctl_progress {
+    enum ctl_progress_mode mode;
+    const char
+        *interrupted; /* what to say after Ctrl-C (then -ECANCELED); NULL: it ends ctrctl */
+    void (*each)(void *arg, const json_t *message); /* sees every message; may be NULL */
+    void *arg;
+};
+/* Waits for the answer to a request that was sent and follows its JSON lines {status, id, progressDetail, stream, error}. An error in them becomes
+ * err. */
+int
+ctl_progress(struct ctl_http *http, const struct ctl_progress *options, struct ctr_error *err);
 
+/* --- ask.c: questions on the terminal --- */
+
+/* Asks on standard error and reads a line from standard input, which must be a terminal; `secret`: what is typed is not shown. A signal ends
+ * ctrctl with the terminal put back. */
+int ctl_ask(const char *question, bool secret, char *ret, size_t size, struct ctr_error *err);
+/* "… Are you sure? [y/N]": 1 for yes, 0 for no (also at the end of input), or -EINVAL without a terminal, naming --force. */
+int ctl_confirm(const char *warning, struct ctr_error *err);
+
+/* --- pull.c, load.c: what run needs of images --- */
+
+/* "host/name:tag" or "host/name@digest": cuts `name` and returns what was behind it, NULL if nothing was. */
+const char *ctl_cut_tag(char *name);
 /* Pulls an image, showing progress. */
 int ctl_image_pull(struct ctl *ctl, const char *reference, const char *platform, bool quiet,
                    struct ctr_error *err);
@@ -47,6 +76,9 @@ bool ctl_image_is_path(const char *text);
 /* Loads an archive ("-": standard input), a layout's folder or "oci:PATH[:TAG]"; *ret (caller frees) is the last reference that was loaded. */
 int ctl_image_load(struct ctl *ctl, const char *path, bool quiet, char **ret,
                    struct ctr_error *err);
+/* Sends a file or pipe ("-": standard input, never a terminal) as the chunked body of a request. */
+int ctl_upload(struct ctl *ctl, struct ctl_http *http, const char *url, const char *path,
+               struct ctr_error *err);
 
 /* --- body.c: the options of run, create and exec as the API's documents --- */
 

@@ -8,7 +8,7 @@
 #include <termios.h>
 
 static struct termios ctl_saved;
-static volatile sig_atomic_t ctl_raw;
+static volatile sig_atomic_t ctl_raw; /* the mode is not the saved one */
 static int ctl_signal_pipe[2] = {-1, -1};
 
 /* SIGINT, SIGTERM and their like reach the container; SIGPIPE would end us before the terminal is put back. */
@@ -24,23 +24,49 @@ ctl_tty_restore(void)
     }
 }
 
-void
-ctl_tty_raw(void)
+/* Remembers the present mode, to be put back; false if it is changed already or there is no terminal. */
+static bool
+save_mode(void)
 {
     static bool registered;
     if (ctl_raw || tcgetattr(0, &ctl_saved) < 0) {
-        return;
+        return false;
     }
     if (!registered) {
         registered = atexit(ctl_tty_restore) == 0;
     }
-    struct termios raw = ctl_saved;
-    cfmakeraw(&raw);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
+    return true;
+}
+
+static void
+set_mode(const struct termios *mode)
+{
     ctl_raw = 1;
-    if (tcsetattr(0, TCSANOW, &raw) < 0) {
+    if (tcsetattr(0, TCSANOW, mode) < 0) {
         ctl_raw = 0;
+    }
+}
+
+void
+ctl_tty_raw(void)
+{
+    if (save_mode()) {
+        struct termios raw = ctl_saved;
+        cfmakeraw(&raw);
+        raw.c_cc[VMIN] = 1;
+        raw.c_cc[VTIME] = 0;
+        set_mode(&raw);
+    }
+}
+
+void
+ctl_tty_hide(void)
+{
+    if (save_mode()) {
+        struct termios hidden = ctl_saved;
+        hidden.c_lflag &= ~(tcflag_t) (ECHO | ECHOE | ECHOK | ECHONL);
+        hidden.c_lflag |= ICANON | ISIG;
+        set_mode(&hidden);
     }
 }
 

@@ -37,7 +37,7 @@ expect 0 --version;      has out "ctrctl "
 commands=$(ctl --help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p')
 [ "$(wc -w <<<"$commands")" -ge 25 ] || fail "only these commands: $commands"
 for c in $commands; do
-    case $c in image | container | plugin | system) subs=$(ctl "$c" --help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p') ;; *) subs= ;; esac
+    case $c in image | container | registry | plugin | system) subs=$(ctl "$c" --help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p') ;; *) subs= ;; esac
     expect 0 "$c" --help;  has out "Usage:  ctrctl $c"
     for s in $subs; do
         expect 0 "$c" "$s" --help; has out "Usage:  ctrctl $c $s"
