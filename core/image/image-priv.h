@@ -52,6 +52,9 @@ enum media {
     "application/vnd.oci.image.manifest.v1+json, "                                             \
     "application/vnd.docker.distribution.manifest.v2+json"
 enum media media_kind(const char *type);
+/* The OCI layer type that a blob's first bytes show: gzip, zstd, else plain tar. Other compressions are refused by name. */
+int layer_media_type(struct ctr_store *store, const char *digest, const char **ret_type,
+                     struct ctr_error *err);
 
 /* --- manifest.c: documents, checked --- */
 
@@ -60,6 +63,8 @@ enum media manifest_kind(const json_t *document);
 const char *manifest_media_type(const json_t *document);
 /* The descriptor that fits the platform best, borrowed, or NULL. */
 const json_t *manifest_choose(const json_t *index, const struct ctr_platform *platform);
+/* What an index's entry says of its platform, empty texts where it says nothing. */
+void descriptor_platform(const json_t *descriptor, struct ctr_platform *ret);
 /* "linux/amd64, linux/arm64/v8" of an index, caller frees. */
 char *manifest_platforms(const json_t *index);
 

@@ -217,7 +217,7 @@ ctr_manifest_check(const char *bytes, size_t length, const char *media_type, jso
 
 /* --- choosing by platform --- */
 
-static void
+void
 descriptor_platform(const json_t *descriptor, struct ctr_platform *ret)
 {
     const json_t *platform = json_object_get(descriptor, "platform");

@@ -1,4 +1,4 @@
-/* The media types that ctr knows: OCI's and docker schema 2's. Whatever is not here is not an image. */
+/* The media types that ctr knows: OCI's and docker schema 2's. Whatever is not here is not an image. And what a layer without a type is. */
 #include "core/image/image-priv.h"
 
 enum media
@@ -31,4 +31,46 @@ media_kind(const char *type)
         }
     }
     return MEDIA_UNKNOWN;
+}
+
+int
+layer_media_type(struct ctr_store *store, const char *digest, const char **ret_type,
+                 struct ctr_error *err)
+{
+    static const struct {
+        const char *magic;
+        size_t length;
+        const char *type, *name;
+    } known[] = {
+        {"\x1f\x8b", 2, MEDIA_OCI_TAR "+gzip", "gzip"},
+        {"\x28\xb5\x2f\xfd", 4, MEDIA_OCI_TAR "+zstd", "zstd"},
+        {"BZh", 3, NULL, "bzip2"},
+        {"\xfd"
+         "7zXZ",
+         5, NULL, "xz"},
+        {"\x04\x22\x4d\x18", 4, NULL, "lz4"},
+    };
+    CTR_AUTO(fd) int fd = -1;
+    char magic[8] = "";
+    size_t n = 0;
+    int rc = ctr_blob_open(store, digest, &fd, NULL, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = ctr_read_all(fd, magic, sizeof magic, &n);
+    if (rc < 0) {
+        return ctr_fail(err, rc, "read blob %s: %s", digest, strerror(-rc));
+    }
+    *ret_type = MEDIA_OCI_TAR;
+    for (size_t i = 0; i < CTR_LENGTH(known); i++) {
+        if (memcmp(magic, known[i].magic, known[i].length) == 0) {
+            *ret_type = known[i].type;
+            return known[i].type != NULL
+                       ? 0
+                       : ctr_fail(err, -EBADMSG,
+                                  "it is packed with %s; gzip, zstd and plain tar are read",
+                                  known[i].name);
+        }
+    }
+    return 0;
 }

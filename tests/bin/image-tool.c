@@ -1,8 +1,10 @@
 /*
  * image-tool: the image room on a command line, for tests. Prints what it does; exit status 0, or 1 with the error on stderr.
  *
- *     image-tool PROFILE pull REF [PLATFORM] | load FILE|DIR | unpack REF [STORAGE] | resolve REF [PLATFORM] | images
+ *     image-tool PROFILE pull REF [PLATFORM|all] | load FILE|DIR | unpack REF [STORAGE] | resolve REF [PLATFORM] | images
  *                        | tag FROM TO | rmi REF [force] | clone REF KEY | drop KEY | collect | pulls REF N (at once) | churn REF N (pull, unpack, rmi at once)
+ *                        | save oci-archive|oci-dir|docker-archive PLATFORM|- FILE|- REF… | import FILE|- REF|- CHANGE… | history REF [PLATFORM]
+ *                        | tree [REF] | verify [heal] [REF] | prune [all] [FILTERS] | df
  *     several commands in one process are separated by "--"
  */
 #include "core/image/image-priv.h"
@@ -238,58 +240,224 @@ tool_together(struct tool *tool, const char *reference, const char *count, bool 
     return rc;
 }
 
+/* --- verbs: argv is what follows the verb, up to n of them, then NULLs --- */
+
+#define TOOL_ARGS 16
+
 static int
-tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
+verb_pull(struct tool *tool, char **argv, struct ctr_error *err)
 {
-    const char *verb = argv[0], *one = argc > 1 ? argv[1] : NULL,
-               *two = argc > 2 ? argv[2] : NULL;
     char digest[72];
-    if (strcmp(verb, "images") == 0) {
-        return ctr_image_each(tool->images, show_each, NULL, err);
+    bool all = argv[1] != NULL && strcmp(argv[1], "all") == 0;
+    int rc = ctr_image_pull(tool->images,
+                            &(struct ctr_pull){.reference = argv[0],
+                                               .platform = all ? NULL : argv[1],
+                                               .all_platforms = all},
+                            &progress, digest, err);
+    if (rc == 0) {
+        (void) printf("Digest: %s\n", digest);
     }
-    if (strcmp(verb, "collect") == 0) {
-        return tool_collect(tool, err);
-    }
-    if (one == NULL) {
-        return ctr_fail(err, -EINVAL, "%s: what?", verb);
-    }
-    if (strcmp(verb, "pull") == 0) {
-        int rc =
-            ctr_image_pull(tool->images, &(struct ctr_pull){.reference = one, .platform = two},
-                           &progress, digest, err);
-        if (rc == 0) {
-            (void) printf("Digest: %s\n", digest);
-        }
-        return rc;
-    }
-    if (strcmp(verb, "pulls") == 0 || strcmp(verb, "churn") == 0) {
-        return tool_together(tool, one, two, verb[0] == 'c', err);
-    }
-    if (strcmp(verb, "load") == 0) {
-        return tool_load(tool, one, err);
-    }
-    if (strcmp(verb, "unpack") == 0) {
-        return tool_unpack(tool, one, two, err);
-    }
-    if (strcmp(verb, "clone") == 0) {
-        return tool_clone(tool, one, two, err);
-    }
-    if (strcmp(verb, "drop") == 0) {
-        return tool_drop(tool, one, err);
-    }
-    if (strcmp(verb, "tag") == 0) {
-        return ctr_image_tag(tool->images, one, two, err);
-    }
-    if (strcmp(verb, "rmi") == 0) {
-        return tool_remove(tool, one, two != NULL, err);
-    }
+    return rc;
+}
+
+static int
+verb_pulls(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_together(tool, argv[0], argv[1], false, err);
+}
+
+static int
+verb_churn(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_together(tool, argv[0], argv[1], true, err);
+}
+
+static int
+verb_load(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_load(tool, argv[0], err);
+}
+
+static int
+verb_unpack(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_unpack(tool, argv[0], argv[1], err);
+}
+
+static int
+verb_clone(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_clone(tool, argv[0], argv[1], err);
+}
+
+static int
+verb_drop(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_drop(tool, argv[0], err);
+}
+
+static int
+verb_collect(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_collect(tool, err);
+}
+
+static int
+verb_tag(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return ctr_image_tag(tool->images, argv[0], argv[1], err);
+}
+
+static int
+verb_rmi(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return tool_remove(tool, argv[0], argv[1] != NULL, err);
+}
+
+static int
+verb_images(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return ctr_image_each(tool->images, show_each, NULL, err);
+}
+
+static int
+verb_resolve(struct tool *tool, char **argv, struct ctr_error *err)
+{
     struct ctr_image image;
-    int rc = ctr_image_resolve(tool->images, one, two, &image, err);
+    int rc = ctr_image_resolve(tool->images, argv[0], argv[1], &image, err);
     if (rc == 0) {
         show(&image);
         ctr_image_finish(&image);
     }
     return rc;
+}
+
+/* save FORMAT PLATFORM|- FILE|- REF… */
+static int
+verb_save(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    bool folder = strcmp(argv[0], "oci-dir") == 0;
+    enum ctr_archive format = folder                                   ? CTR_ARCHIVE_DIR
+                              : strcmp(argv[0], "docker-archive") == 0 ? CTR_ARCHIVE_DOCKER
+                                                                       : CTR_ARCHIVE_OCI;
+    if (folder && mkdir(argv[2], 0755) < 0 && errno != EEXIST) {
+        return ctr_fail(err, -errno, "%s: %s", argv[2], strerror(errno));
+    }
+    CTR_AUTO(fd)
+    int fd = strcmp(argv[2], "-") == 0 ? dup(1)
+             : folder                  ? open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                      : open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    size_t n = 0;
+    while (argv[3 + n] != NULL) {
+        n++;
+    }
+    return ctr_image_save(tool->images, (const char *const *) argv + 3, n,
+                          strcmp(argv[1], "-") == 0 ? NULL : argv[1], format, fd, &progress,
+                          err);
+}
+
+/* import FILE|- REF|- CHANGE… */
+static int
+verb_import(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    char id[72];
+    CTR_AUTO(json) json_t *changes = json_array();
+    for (size_t i = 2; argv[i] != NULL; i++) {
+        (void) json_array_append_new(changes, json_string(argv[i]));
+    }
+    CTR_AUTO(fd)
+    int fd = strcmp(argv[0], "-") == 0 ? dup(0) : open(argv[0], O_RDONLY | O_CLOEXEC);
+    int rc = ctr_image_import(tool->images, fd, strcmp(argv[1], "-") == 0 ? NULL : argv[1],
+                              NULL, changes, NULL, &progress, id, err);
+    if (rc == 0) {
+        (void) printf("%s\n", id);
+    }
+    return rc;
+}
+
+static int
+show_json(json_t *take_json, const struct ctr_error *err)
+{
+    CTR_AUTO(json) json_t *json = take_json;
+    CTR_AUTO(free) char *text = json != NULL ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    (void) printf("%s\n", text != NULL ? text : "");
+    return json != NULL ? 0 : err->code;
+}
+
+static int
+verb_history(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return show_json(ctr_image_history(tool->images, argv[0], argv[1], err), err);
+}
+
+static int
+verb_tree(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    return show_json(ctr_image_tree(tool->images, argv[0], err), err);
+}
+
+/* verify [heal] [REF] */
+static int
+verb_verify(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    bool heal = argv[0] != NULL && strcmp(argv[0], "heal") == 0;
+    return show_json(
+        ctr_image_verify(tool->images, argv[heal ? 1 : 0], heal, NULL, &progress, err), err);
+}
+
+/* prune [all] [FILTERS as JSON] */
+static int
+verb_prune(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    bool all = argv[0] != NULL && strcmp(argv[0], "all") == 0;
+    const char *text = argv[all ? 1 : 0];
+    CTR_AUTO(json)
+    json_t *filters =
+        text != NULL ? ctr_json_parse(text, strlen(text), 1 << 20, "filters", err) : NULL;
+    json_t *result = NULL;
+    int rc = tool_storage(tool, NULL, err);
+    rc = rc < 0 ? rc
+                : ctr_image_prune(tool->images,
+                                  &(struct ctr_prune){.all = all, .filters = filters},
+                                  &tool->storage, 1, is_used, NULL, &result, err);
+    return rc < 0 ? rc : show_json(result, err);
+}
+
+static int
+verb_df(struct tool *tool, char **argv, struct ctr_error *err)
+{
+    int rc = tool_storage(tool, NULL, err);
+    return rc < 0 ? rc : show_json(ctr_images_usage(tool->images, &tool->storage, 1, err), err);
+}
+
+static const struct verb {
+    const char *name;
+    int least; /* arguments */
+    int (*run)(struct tool *tool, char **argv, struct ctr_error *err);
+} verbs[] = {
+    {"pull", 1, verb_pull}, {"pulls", 2, verb_pulls},     {"churn", 2, verb_churn},
+    {"load", 1, verb_load}, {"unpack", 1, verb_unpack},   {"clone", 2, verb_clone},
+    {"drop", 1, verb_drop}, {"collect", 0, verb_collect}, {"tag", 2, verb_tag},
+    {"rmi", 1, verb_rmi},   {"images", 0, verb_images},   {"resolve", 1, verb_resolve},
+    {"save", 4, verb_save}, {"import", 2, verb_import},   {"history", 1, verb_history},
+    {"tree", 0, verb_tree}, {"verify", 0, verb_verify},   {"prune", 0, verb_prune},
+    {"df", 0, verb_df},
+};
+
+static int
+tool_run(struct tool *tool, char **argv, int argc, struct ctr_error *err)
+{
+    char *args[TOOL_ARGS + 2] = {NULL};
+    for (int i = 1; i < argc && i <= TOOL_ARGS; i++) {
+        args[i - 1] = argv[i];
+    }
+    for (size_t i = 0; i < CTR_LENGTH(verbs); i++) {
+        if (strcmp(verbs[i].name, argv[0]) == 0) {
+            return argc - 1 < verbs[i].least ? ctr_fail(err, -EINVAL, "%s: what?", argv[0])
+                                             : verbs[i].run(tool, args, err);
+        }
+    }
+    return ctr_fail(err, -EINVAL, "no verb %s", argv[0]);
 }
 
 static int

@@ -1,0 +1,511 @@
+/*
+ * Verify: every blob is hashed again and every layer compared with its diff_id. What is damaged is set aside, so that it counts as missing; what is missing
+ * comes again from the registry that the image's name says.
+ */
+#include "core/image/documents.h"
+#include "core/image/stream.h"
+
+enum blob_state { BLOB_WHOLE, BLOB_MISSING, BLOB_DAMAGED };
+
+struct verify {
+    struct image_op op;
+    bool heal;
+    struct ctr_storage *storage;
+    const struct ctr_progress *progress;
+    const char *only; /* digest of the one document that was asked for, or NULL */
+    json_t
+        *states; /* {"digest" or "digest diff_id": enum blob_state}: each is looked at once */
+    json_t *answer;
+    /* of the record at work */
+    json_t *entry;
+    json_t *platforms; /* {text: true} that lack something, "" where it is not known */
+    struct ctr_error *err;
+};
+
+/* A document on the way down. */
+struct place {
+    struct verify *verify;
+    int depth;
+    const char *platform; /* text, "" where it is not known */
+    json_t *config;       /* of a manifest, NULL: cannot be read */
+    size_t n;             /* layers of a manifest, or documents below an index that are here */
+};
+
+static int
+verify_fail_memory(struct verify *verify)
+{
+    return ctr_fail(verify->err, -ENOMEM, "out of memory");
+}
+
+/* --- one blob --- */
+
+static int
+blob_hash(struct verify *verify, const char *digest)
+{
+    return stream_blob(&verify->op, digest, "Verifying", NULL, NULL, verify->err);
+}
+
+/* Hash and diff_id in one pass. */
+static int
+layer_hash(struct verify *verify, const json_t *descriptor, const char *diff_id)
+{
+    const struct ctr_images *images = verify->op.images;
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    struct layer_source source = {
+        .digest = digest,
+        .media_type = ctr_json_str(descriptor, "mediaType", ""),
+        .size = (uint64_t) ctr_json_int(descriptor, "size", 0),
+        .max = images->conf != NULL ? images->conf->engine.max_image : 0,
+        .diff_id = diff_id,
+    };
+    int rc = layer_read(&verify->op, &source, NULL, NULL, "Verifying", NULL, verify->err);
+    char known[72];
+    if (rc == 0 &&
+        (layer_diff_id(verify->op.images, digest, known) < 0 || strcmp(known, diff_id) != 0)) {
+        rc = layer_remember(verify->op.images, digest, diff_id, verify->err);
+    }
+    return rc;
+}
+
+/* diff_id NULL: no layer, or one of which nothing is known. */
+static int
+blob_look(struct verify *verify, const json_t *descriptor, const char *diff_id,
+          enum blob_state *ret)
+{
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    int rc = lease_add(&verify->op, digest, verify->err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!ctr_blob_exists(verify->op.images->store, digest, NULL)) {
+        *ret = BLOB_MISSING;
+        return 0;
+    }
+    rc = diff_id != NULL ? layer_hash(verify, descriptor, diff_id) : blob_hash(verify, digest);
+    if (rc == -EIO) {
+        (void) ctr_blob_set_aside(verify->op.images->store,
+                                  digest); /* the disk cannot read it */
+    }
+    *ret = rc < 0 ? BLOB_DAMAGED : BLOB_WHOLE;
+    return rc == -EBADMSG || rc == -EIO ? 0 : rc;
+}
+
+static int
+blob_state(struct verify *verify, const json_t *descriptor, const char *diff_id,
+           enum blob_state *ret)
+{
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    CTR_AUTO(free)
+    char *key = ctr_printf("%s%s%s", digest, diff_id != NULL ? " " : "",
+                           diff_id != NULL ? diff_id : "");
+    if (key == NULL) {
+        return verify_fail_memory(verify);
+    }
+    const json_t *known = json_object_get(verify->states, key);
+    if (known != NULL) {
+        *ret = (enum blob_state) json_integer_value(known);
+        return 0;
+    }
+    int rc = blob_look(verify, descriptor, diff_id, ret);
+    /* Also under its digest alone: then it belongs to an image. */
+    if (rc == 0 && (json_object_set_new(verify->states, key, json_integer(*ret)) < 0 ||
+                    json_object_set_new(verify->states, digest, json_integer(*ret)) < 0)) {
+        rc = verify_fail_memory(verify);
+    }
+    return rc;
+}
+
+static int
+entry_count(struct verify *verify, const char *name, uint64_t n)
+{
+    int64_t now = ctr_json_int(verify->entry, name, 0);
+    return json_object_set_new(verify->entry, name,
+                               json_integer((json_int_t) (now + (int64_t) n)));
+}
+
+/* Notes the state of a blob in the entry at work. */
+static int
+entry_note(struct verify *verify, const char *digest, enum blob_state state,
+           const char *platform)
+{
+    uint64_t size = 0;
+    int rc = 0;
+    if (state == BLOB_WHOLE) {
+        (void) ctr_blob_exists(verify->op.images->store, digest, &size);
+        rc = entry_count(verify, "blobs", 1) < 0 || entry_count(verify, "bytes", size) < 0;
+    } else {
+        json_t *list =
+            json_object_get(verify->entry, state == BLOB_MISSING ? "missing" : "damaged");
+        rc = json_array_append_new(list, json_string(digest)) < 0 ||
+             json_object_set_new(verify->platforms, platform, json_true()) < 0;
+    }
+    return rc != 0 ? verify_fail_memory(verify) : 0;
+}
+
+/* --- a tree of documents --- */
+
+static int verify_document(struct place *place, const json_t *descriptor);
+
+static int
+verify_blob(const struct place *place, const json_t *descriptor, const char *diff_id)
+{
+    enum blob_state state = BLOB_WHOLE;
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    int rc = blob_state(place->verify, descriptor, diff_id, &state);
+    return rc < 0 ? rc : entry_note(place->verify, digest, state, place->platform);
+}
+
+/* An index's parts are here or not, as they were pulled. */
+static int
+verify_listed(void *arg, const json_t *descriptor, enum document_part part)
+{
+    struct place *place = arg;
+    struct ctr_store *store = place->verify->op.images->store;
+    if (!ctr_blob_exists(store, ctr_json_str(descriptor, "digest", ""), NULL)) {
+        return 0;
+    }
+    if (part != PART_DOCUMENT) {
+        return verify_blob(place, descriptor, NULL);
+    }
+    struct ctr_platform platform;
+    descriptor_platform(descriptor, &platform);
+    CTR_AUTO(free) char *text = platform.os[0] != '\0' ? platform_text(&platform) : strdup("");
+    if (text == NULL) {
+        return verify_fail_memory(place->verify);
+    }
+    struct place below = {.verify = place->verify, .depth = place->depth + 1, .platform = text};
+    place->n++;
+    return verify_document(&below, descriptor);
+}
+
+static int
+verify_owned(void *arg, const json_t *descriptor, enum document_part part)
+{
+    struct place *place = arg;
+    const char *diff_id = NULL;
+    if (part == PART_LAYER) {
+        diff_id = place->config != NULL ? config_diff_id(place->config, place->n) : NULL;
+        place->n++;
+    }
+    return verify_blob(place, descriptor, diff_id);
+}
+
+/* None of its platforms is here: the one that a pull would bring is missing. */
+static int
+verify_nothing_below(const struct place *place, const json_t *index)
+{
+    struct verify *verify = place->verify;
+    struct ctr_platform want;
+    int rc = image_platform(verify->op.images, NULL, &want, verify->err);
+    const json_t *choice = rc == 0 ? manifest_choose(index, &want) : NULL;
+    if (choice == NULL) {
+        choice = json_array_get(json_object_get(index, "manifests"), 0);
+    }
+    return rc < 0 || choice == NULL
+               ? rc
+               : entry_note(verify, ctr_json_str(choice, "digest", ""), BLOB_MISSING, "");
+}
+
+static int
+verify_index(struct place *place, const json_t *index)
+{
+    if (place->depth > IMAGE_MAX_DEPTH) {
+        return 0;
+    }
+    int rc = document_below(index, verify_listed, place);
+    return rc == 0 && place->n == 0 ? verify_nothing_below(place, index) : rc;
+}
+
+/* The config first: its diff_ids are what the layers are held against. Of an artifact the blobs are only hashed. */
+static int
+verify_manifest(struct place *place, const json_t *manifest)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(free) char *text = NULL;
+    place->config = image_config(place->verify->op.images, manifest, &ignored);
+    if (place->config != NULL && place->platform[0] == '\0') {
+        struct ctr_platform platform;
+        config_platform(place->config, &platform);
+        text = platform_text(&platform);
+        place->platform = text != NULL ? text : "";
+    }
+    int rc = document_below(manifest, verify_owned, place);
+    json_decref(place->config);
+    return rc;
+}
+
+static int
+verify_document(struct place *place, const json_t *descriptor)
+{
+    struct verify *verify = place->verify;
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    enum blob_state state = BLOB_WHOLE;
+    int rc = blob_state(verify, descriptor, NULL, &state);
+    rc = rc < 0 ? rc : entry_note(verify, digest, state, place->platform);
+    if (rc < 0 || state != BLOB_WHOLE) {
+        return rc;
+    }
+    CTR_AUTO(json)
+    json_t *document = document_read(verify->op.images, digest, NULL, verify->err);
+    if (document == NULL) {
+        return verify->err->code;
+    }
+    return json_object_get(document, "manifests") != NULL ? verify_index(place, document)
+                                                          : verify_manifest(place, document);
+}
+
+/* --- healing --- */
+
+/* The record that a pull by digest has made beside the one of the name. */
+static void
+heal_drop_name(struct verify *verify, const char *key)
+{
+    struct ctr_images *images = verify->op.images;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    (void) pthread_mutex_lock(&images->mutex);
+    (void) ctr_record_remove(images->store, "image", key, &ignored);
+    (void) pthread_mutex_unlock(&images->mutex);
+    (void) ctr_store_write_index(images->store, &ignored);
+}
+
+/* Pulls what the name's registry has under the digest, once for each platform that lacks something. */
+static int
+heal_pull(struct verify *verify, const char *key, const char *digest, struct ctr_error *err)
+{
+    struct ctr_ref ref;
+    int rc = ctr_ref_parse(key, &ref, err);
+    if (rc < 0) {
+        return rc;
+    }
+    ref.tag[0] = '\0';
+    memcpy(ref.digest, digest, sizeof ref.digest);
+    CTR_AUTO(free) char *by_digest = ctr_ref_full(&ref);
+    if (by_digest == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(json)
+    json_t *had = ctr_record_get(verify->op.images->store, "image", by_digest, &ignored);
+    const char *platform = NULL;
+    json_t *value = NULL;
+    json_object_foreach(verify->platforms, platform, value)
+    {
+        struct ctr_pull pull = {.reference = by_digest, .platform = platform};
+        rc =
+            rc < 0 ? rc : ctr_image_pull(verify->op.images, &pull, verify->progress, NULL, err);
+    }
+    if (had == NULL) {
+        heal_drop_name(verify, by_digest);
+    }
+    return rc;
+}
+
+static int
+heal_check(const struct verify *verify, const char *list, struct ctr_error *err)
+{
+    size_t i = 0;
+    json_t *digest = NULL;
+    json_array_foreach(json_object_get(verify->entry, list), i, digest)
+    {
+        const char *text = json_string_value(digest);
+        if (!ctr_blob_exists(verify->op.images->store, text, NULL)) {
+            return ctr_fail(err, -ENOENT, "blob %s is still missing", text);
+        }
+    }
+    return 0;
+}
+
+/* The image is whole again: ready to run, too, where a storage is given. */
+static int
+heal_unpack(struct verify *verify, const char *key, struct ctr_error *err)
+{
+    struct ctr_image image;
+    if (verify->storage == NULL) {
+        return 0;
+    }
+    int rc = ctr_image_resolve(verify->op.images, key, NULL, &image, err);
+    if (rc == 0) {
+        rc =
+            ctr_image_unpack(verify->op.images, &image, verify->storage, verify->progress, err);
+        ctr_image_finish(&image);
+    }
+    return rc;
+}
+
+static int
+heal(struct verify *verify, const char *key, const char *digest)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    int rc = ctr_is_digest(key)
+                 ? ctr_fail(&err, -ENOENT, "it has no name that says from where to pull it")
+                 : heal_pull(verify, key, digest, &err);
+    rc = rc < 0 ? rc : heal_check(verify, "missing", &err);
+    rc = rc < 0 ? rc : heal_check(verify, "damaged", &err);
+    rc = rc < 0 ? rc : heal_unpack(verify, key, &err);
+    if (rc == -ECANCELED) {
+        return op_fail_cancelled(verify->err);
+    }
+    rc = rc == 0 ? json_object_set_new(verify->entry, "healed", json_true())
+                 : json_object_set_new(verify->entry, "error", json_string(err.msg));
+    return rc < 0 ? verify_fail_memory(verify) : 0;
+}
+
+/* --- records --- */
+
+static char *
+entry_name(const char *key)
+{
+    struct ctr_ref ref;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    return ctr_is_digest(key)                        ? strdup("")
+           : ctr_ref_parse(key, &ref, &ignored) == 0 ? ctr_ref_short(&ref)
+                                                     : strdup(key);
+}
+
+static json_t *
+entry_new(const char *key, const char *digest)
+{
+    CTR_AUTO(free) char *name = entry_name(key);
+    return json_pack("{s:s, s:s, s:i, s:i, s:[], s:[]}", "reference", name != NULL ? name : "",
+                     "digest", digest, "blobs", 0, "bytes", 0, "missing", "damaged");
+}
+
+/* What was removed while it was looked at lacks nothing. */
+static bool
+record_stands(const struct verify *verify, const char *key, const char *digest)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(json)
+    json_t *now = ctr_record_get(verify->op.images->store, "image", key, &ignored);
+    return strcmp(ctr_json_str(now, "digest", ""), digest) == 0;
+}
+
+static int
+verify_record(void *arg, const char *key, const json_t *value)
+{
+    struct verify *verify = arg;
+    const char *digest = ctr_json_str(value, "digest", "");
+    if (!ctr_is_digest(digest) || (verify->only != NULL && strcmp(verify->only, digest) != 0)) {
+        return 0;
+    }
+    CTR_AUTO(json) json_t *entry = entry_new(key, digest);
+    CTR_AUTO(json) json_t *platforms = json_object();
+    if (entry == NULL || platforms == NULL) {
+        return verify_fail_memory(verify);
+    }
+    verify->entry = entry;
+    verify->platforms = platforms;
+    struct place place = {.verify = verify, .depth = 1, .platform = ""};
+    int rc = verify_document(&place, value);
+    bool lacks = json_object_size(platforms) > 0;
+    if (rc < 0 || (lacks && !record_stands(verify, key, digest))) {
+        return rc < 0 ? rc : 0;
+    }
+    rc = lacks && verify->heal ? heal(verify, key, digest) : 0;
+    if (rc == 0 && json_array_append(verify->answer, entry) < 0) {
+        rc = verify_fail_memory(verify);
+    }
+    return rc;
+}
+
+/* --- what belongs to no image, and index.json --- */
+
+static int
+verify_stray(void *arg, const char *digest, uint64_t size)
+{
+    struct verify *verify = arg;
+    if (json_object_get(verify->states, digest) != NULL) {
+        return 0;
+    }
+    CTR_AUTO(json) json_t *descriptor = json_pack("{s:s}", "digest", digest);
+    enum blob_state state = BLOB_WHOLE;
+    int rc = descriptor == NULL ? verify_fail_memory(verify)
+                                : blob_state(verify, descriptor, NULL, &state);
+    /* One that went meanwhile was garbage, and is missed by nobody. */
+    return rc < 0 || state == BLOB_MISSING ? rc : entry_note(verify, digest, state, "");
+}
+
+static int
+verify_strays(struct verify *verify)
+{
+    CTR_AUTO(json) json_t *entry = entry_new("", "");
+    CTR_AUTO(json) json_t *platforms = json_object();
+    if (entry == NULL || platforms == NULL) {
+        return verify_fail_memory(verify);
+    }
+    verify->entry = entry;
+    verify->platforms = platforms;
+    int rc = ctr_blob_each(verify->op.images->store, verify_stray, verify, verify->err);
+    bool any = ctr_json_int(entry, "blobs", 0) > 0 || json_object_size(platforms) > 0;
+    if (rc == 0 && any && json_array_append(verify->answer, entry) < 0) {
+        rc = verify_fail_memory(verify);
+    }
+    return rc;
+}
+
+/* index.json is a view of the records: written anew, and told of if it was another one. */
+static int
+verify_layout(struct verify *verify)
+{
+    struct ctr_store *store = verify->op.images->store;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(free) char *path = ctr_printf("%s/images/index.json", ctr_store_data(store));
+    if (path == NULL) {
+        return verify_fail_memory(verify);
+    }
+    CTR_AUTO(json) json_t *before = ctr_read_json(path, SIZE_MAX, &ignored);
+    int rc = ctr_store_write_index(store, verify->err);
+    CTR_AUTO(json) json_t *after = rc == 0 ? ctr_read_json(path, SIZE_MAX, verify->err) : NULL;
+    if (after == NULL) {
+        return verify->err->code;
+    }
+    if (!json_equal(before, after)) {
+        op_step(&verify->op, NULL, "index.json was not what the records say: written anew", 0,
+                0);
+        ctr_log(CTR_LEVEL_WARN, "event=index-rewritten path=%s", path);
+    }
+    return 0;
+}
+
+/* --- the whole --- */
+
+static int
+verify_run(struct verify *verify, const char *text)
+{
+    struct image_found found = {.key = NULL};
+    int rc = text != NULL ? image_find(verify->op.images, text, &found, verify->err) : 0;
+    free(found.key);
+    verify->only = text != NULL ? found.top : NULL;
+    rc = rc < 0 ? rc : verify_layout(verify);
+    rc = rc < 0 ? rc
+                : ctr_record_each(verify->op.images->store, "image", verify_record, verify,
+                                  verify->err);
+    return rc < 0 || text != NULL ? rc : verify_strays(verify);
+}
+
+json_t *
+ctr_image_verify(struct ctr_images *images, const char *text, bool heal,
+                 struct ctr_storage *storage, const struct ctr_progress *progress,
+                 struct ctr_error *err)
+{
+    struct ctr_error inner = CTR_ERROR_INIT;
+    CTR_AUTO(json) json_t *answer = json_array();
+    CTR_AUTO(json) json_t *states = json_object();
+    struct verify verify = {.heal = heal,
+                            .storage = storage,
+                            .progress = progress,
+                            .states = states,
+                            .answer = answer,
+                            .err = &inner};
+    int rc = answer == NULL || states == NULL ? ctr_fail(&inner, -ENOMEM, "out of memory")
+                                              : op_init(&verify.op, images, progress, &inner);
+    if (rc == 0) {
+        rc = verify_run(&verify, text);
+        op_finish(&verify.op);
+    }
+    if (rc < 0) {
+        (void) ctr_fail(err, rc, "verify: %s", inner.msg);
+        return NULL;
+    }
+    return ctr_steal(&answer);
+}
