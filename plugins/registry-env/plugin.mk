@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,registry-env,env.c,,,))
