@@ -203,15 +203,16 @@ disk_add(void *arg, const struct ctr_disk *plugin_disk)
     struct ctr_disk disk = {0};
     uint32_t size = plugin_disk->size;
     memcpy(&disk, plugin_disk, size < sizeof disk ? size : sizeof disk);
-    if (disk.format != CTR_DISK_RAW || disk.path == NULL || disk.path[0] != '/') {
+    bool vmdk = disk.format == CTR_DISK_VMDK && (disk.flags & CTR_DISK_READ_ONLY) != 0;
+    if ((disk.format != CTR_DISK_RAW && !vmdk) || disk.path == NULL || disk.path[0] != '/') {
         disks->failed = true;
         return;
     }
     json_t *object =
         json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:I}", "path", disk.path, "format",
-                  "raw", "read_only", (disk.flags & CTR_DISK_READ_ONLY) != 0, "discard",
-                  (disk.flags & CTR_DISK_DISCARD) != 0, "role", disk_role(disk.role), "fstype",
-                  disk.fstype != NULL ? disk.fstype : "", "options",
+                  vmdk ? "vmdk" : "raw", "read_only", (disk.flags & CTR_DISK_READ_ONLY) != 0,
+                  "discard", (disk.flags & CTR_DISK_DISCARD) != 0, "role", disk_role(disk.role),
+                  "fstype", disk.fstype != NULL ? disk.fstype : "", "options",
                   disk.options != NULL ? disk.options : "", "bytes", (json_int_t) disk.bytes);
     if (json_array_append_new(disks->disks, object) < 0) {
         disks->failed = true;
@@ -230,8 +231,8 @@ ctr_storage_disks(struct ctr_storage *storage, const char *key, struct ctr_error
     if (rc == 0 && (disks.failed || json_array_size(disks.disks) == 0)) {
         rc = ctr_fail(
             err, -EPROTO,
-            "storage %s: plugin %s gave no usable disk for %s; disks must be raw, with an "
-            "absolute path",
+            "storage %s: plugin %s gave no usable disk for %s; disks must be raw, or VMDK and "
+            "read-only, with an absolute path",
             storage->name, storage->plugin->name, key);
     }
     if (rc < 0) {

@@ -15,7 +15,7 @@
 #include <sys/prctl.h>
 #endif
 
-#define MAX_CHILD_FDS 64
+#define MAX_CHILD_FDS 1024
 
 struct ctr_child {
     struct ctr_child *next;

@@ -102,8 +102,10 @@ read_disk(struct reader *reader, const json_t *json, struct ctr_disk *disk)
     if (code < 0) {
         return code;
     }
-    if (strcmp(format, "raw") != 0) {
-        return wrong(reader, "format", "\"raw\"");
+    if (strcmp(format, "vmdk") == 0) {
+        disk->format = CTR_DISK_VMDK;
+    } else if (strcmp(format, "raw") != 0) {
+        return wrong(reader, "format", "\"raw\" or \"vmdk\"");
     }
     for (uint32_t i = 1; i < CTR_LENGTH(roles); i++) {
         disk->role = strcmp(role, roles[i]) == 0 ? i : disk->role;
@@ -114,6 +116,9 @@ read_disk(struct reader *reader, const json_t *json, struct ctr_disk *disk)
     disk->bytes = (uint64_t) bytes;
     disk->flags = (ctr_json_bool(json, "read_only", false) ? CTR_DISK_READ_ONLY : 0u) |
                   (ctr_json_bool(json, "discard", false) ? CTR_DISK_DISCARD : 0u);
+    if (disk->format == CTR_DISK_VMDK && (disk->flags & CTR_DISK_READ_ONLY) == 0) {
+        return wrong(reader, "read_only", "true for a vmdk disk");
+    }
     return 0;
 }
 

@@ -57,6 +57,13 @@ check_machine(const struct ctr_vm *vm, const struct ctr_machine *machine, struct
         return ctr_fail(err, -EINVAL, "%u disks are needed, it can give at most %u",
                         machine->n_disks, vm->info.max_disks);
     }
+    for (uint32_t i = 0; i < machine->n_disks; i++) {
+        if (machine->disks[i].format == CTR_DISK_VMDK && (vm->info.caps & CTR_VMM_VMDK) == 0) {
+            return ctr_fail(err, -ENOTSUP,
+                            "it cannot take disks of VMDK format, as the container's storage "
+                            "makes them: choose storage ext4 in the profile");
+        }
+    }
     for (uint32_t i = 0; i < machine->n_ports; i++) {
         if ((machine->ports[i].kind & vm->info.port_kinds) == 0) {
             return ctr_fail(err, -ENOTSUP, "it does not speak the network's port kind %u",

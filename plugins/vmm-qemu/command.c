@@ -1,6 +1,6 @@
 /*
  * QEMU's command line. Nothing from an image, a name or a path stands in it: files go in as inherited descriptors
- * (/dev/fdset/N for disks, /dev/fd/N for kernel and initramfs), so neither commas nor options can be smuggled in. The raw format
+ * (/dev/fdset/N for disks, /dev/fd/N for kernel and initramfs), so neither commas nor options can be smuggled in. A disk's format
  * is always stated: a guest that writes a qcow2 header onto its disk gains nothing.
  */
 #include "qemu-priv.h"
@@ -15,8 +15,8 @@
 #include <sys/sendfile.h>
 #endif
 
-__attribute__((format(printf, 2, 3))) static void
-add(struct command *command, const char *format, ...)
+void
+command_add(struct command *command, const char *format, ...)
 {
     va_list args;
     char *text = NULL;
@@ -33,8 +33,8 @@ add(struct command *command, const char *format, ...)
     va_end(args);
 }
 
-static void
-add_json(struct command *command, const char *option, json_t *take_json)
+void
+command_add_json(struct command *command, const char *option, json_t *take_json)
 {
     char *text = take_json == NULL ? NULL : json_dumps(take_json, JSON_COMPACT);
     json_decref(take_json);
@@ -42,14 +42,13 @@ add_json(struct command *command, const char *option, json_t *take_json)
         command->code = -ENOMEM;
         return;
     }
-    add(command, "%s", option);
-    add(command, "%s", text);
+    command_add(command, "%s", option);
+    command_add(command, "%s", text);
     free(text);
 }
 
-/* Takes the fd; its number in the child, or a negative code. */
-static int
-pass_fd(struct command *command, int take_fd)
+int
+command_pass_fd(struct command *command, int take_fd)
 {
     if (command->n_fds == MAX_FDS) {
         (void) close(take_fd);
@@ -103,7 +102,7 @@ pass_image(struct command *command, const struct plan *plan, const char *what, c
     if (plan->uid != 0 && (st.st_mode & S_IROTH) == 0) {
         fd = copy_to_memory(fd, st.st_size);
     }
-    int n = fd < 0 ? -errno : pass_fd(command, fd);
+    int n = fd < 0 ? -errno : command_pass_fd(command, fd);
     return n < 0 ? ctr_fail(err, n, "%s %s: %s", what, path, strerror(-n)) : n;
 }
 
@@ -121,9 +120,10 @@ add_cmdline(struct command *command, const struct qemu *qemu, const struct plan 
                         "mitigations=off ",
                         (unsigned long long) (khz == 0 ? 1000000 : khz));
     }
-    add(command, "-append");
-    add(command, "console=%s %spanic=-1 %s%s", arm ? "ttyAMA0" : "ttyS0",
-        arm ? "" : "reboot=t ", clock, machine->cmdline == NULL ? "" : machine->cmdline);
+    command_add(command, "-append");
+    command_add(command, "console=%s %spanic=-1 %s%s", arm ? "ttyAMA0" : "ttyS0",
+                arm ? "" : "reboot=t ", clock,
+                machine->cmdline == NULL ? "" : machine->cmdline);
 }
 
 static int
@@ -136,10 +136,10 @@ add_kernel(struct command *command, const struct qemu *qemu, const struct plan *
     if (initramfs < 0) {
         return initramfs;
     }
-    add(command, "-kernel");
-    add(command, "/dev/fd/%d", kernel);
-    add(command, "-initrd");
-    add(command, "/dev/fd/%d", initramfs);
+    command_add(command, "-kernel");
+    command_add(command, "/dev/fd/%d", kernel);
+    command_add(command, "-initrd");
+    command_add(command, "/dev/fd/%d", initramfs);
     add_cmdline(command, qemu, plan, machine);
     return 0;
 }
@@ -160,17 +160,17 @@ add_machine(struct command *command, const struct plan *plan)
     static const char *const qboot[] = {"/usr/share/qemu/qboot.rom",
                                         "/usr/share/qboot/bios.bin",
                                         "/opt/homebrew/share/qemu/qboot.rom"};
-    add(command, "-machine");
+    command_add(command, "-machine");
     /* Under KVM the interrupt controller of the host decides. */
-    add(command, "%s",
-        plan->machine == MACHINE_VIRT && plan->accel != ACCEL_TCG
-            ? "virt,gic-version=max,usb=off,graphics=off" NO_SHARING
-            : types[plan->machine]);
+    command_add(command, "%s",
+                plan->machine == MACHINE_VIRT && plan->accel != ACCEL_TCG
+                    ? "virt,gic-version=max,usb=off,graphics=off" NO_SHARING
+                    : types[plan->machine]);
     for (size_t i = 0; plan->machine == MACHINE_MICROVM && i < sizeof qboot / sizeof qboot[0];
          i++) {
         if (access(qboot[i], R_OK) == 0) { /* 0.15 s faster than SeaBIOS, under tcg */
-            add(command, "-bios");
-            add(command, "%s", qboot[i]);
+            command_add(command, "-bios");
+            command_add(command, "%s", qboot[i]);
             break;
         }
     }
@@ -181,38 +181,39 @@ add_processor(struct command *command, const struct qemu *qemu, const struct pla
               const struct ctr_machine *machine)
 {
     bool arm = plan->machine == MACHINE_VIRT;
-    add(command, "-accel");
+    command_add(command, "-accel");
     if (plan->accel == ACCEL_TCG) {
         int64_t tb_size = qemu->host->option_int(qemu->host, "tb_size");
-        add(command, "tcg,thread=multi,tb-size=%lld", (long long) (tb_size >> 20));
+        command_add(command, "tcg,thread=multi,tb-size=%lld", (long long) (tb_size >> 20));
     } else {
-        add(command, "%s", qemu_accel_name(plan->accel));
+        command_add(command, "%s", qemu_accel_name(plan->accel));
     }
     /* Without "fast" string instructions, which tcg does byte by byte: guests then move words, and boot in a tenth less time. */
     const char *emulated = arm ? "neoverse-n1" : "max,-erms,-fsrm";
-    add(command, "-cpu");
-    add(command, "%s", plan->accel != ACCEL_TCG ? "host" : emulated);
-    add(command, "-smp");
-    add(command, "%u", machine->cpus);
-    add(command, "-m");
-    add(command, "%lluM", (unsigned long long) (machine->memory >> 20));
+    command_add(command, "-cpu");
+    command_add(command, "%s", plan->accel != ACCEL_TCG ? "host" : emulated);
+    command_add(command, "-smp");
+    command_add(command, "%u", machine->cpus);
+    command_add(command, "-m");
+    command_add(command, "%lluM", (unsigned long long) (machine->memory >> 20));
 }
 
 static void
 add_process_options(struct command *command, const struct qemu *qemu,
                     const struct ctr_machine *machine)
 {
-    add(command, "-name");
-    add(command, "ctr-%.12s", machine->id);
-    add(command, "-nodefaults");
-    add(command, "-no-user-config");
-    add(command, "-no-reboot");
-    add(command, "-display");
-    add(command, "none");
+    command_add(command, "-name");
+    command_add(command, "ctr-%.12s", machine->id);
+    command_add(command, "-nodefaults");
+    command_add(command, "-no-user-config");
+    command_add(command, "-no-reboot");
+    command_add(command, "-display");
+    command_add(command, "none");
 #ifdef __linux__
     if (qemu->host->option_bool(qemu->host, "sandbox")) {
-        add(command, "-sandbox");
-        add(command, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        command_add(command, "-sandbox");
+        command_add(command,
+                    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     }
 #endif
 }
@@ -222,82 +223,30 @@ add_process_options(struct command *command, const struct qemu *qemu,
 static void
 add_socket(struct command *command, const char *id, int fd)
 {
-    add(command, "-chardev");
-    add(command, "socket,id=%s,fd=%d", id, fd);
+    command_add(command, "-chardev");
+    command_add(command, "socket,id=%s,fd=%d", id, fd);
 }
 
 static void
 add_fixed_devices(struct command *command, const char *bus)
 {
     add_socket(command, "qmp", FD_QMP);
-    add(command, "-mon");
-    add(command, "chardev=qmp,mode=control");
+    command_add(command, "-mon");
+    command_add(command, "chardev=qmp,mode=control");
     add_socket(command, "console", FD_CONSOLE);
-    add(command, "-serial");
-    add(command, "chardev:console");
+    command_add(command, "-serial");
+    command_add(command, "chardev:console");
     add_socket(command, "channel", FD_CHANNEL);
-    add(command, "-device");
-    add(command, "virtio-serial-%s,max_ports=2", bus);
-    add(command, "-device");
-    add(command, "virtserialport,chardev=channel,name=ctr.channel");
-    add(command, "-object");
-    add(command, "rng-builtin,id=rng");
-    add(command, "-device");
-    add(command, "virtio-rng-%s,rng=rng", bus);
-    add(command, "-device");
-    add(command, "virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus);
-}
-
-static int
-open_disk(const struct ctr_disk *disk, bool read_only, struct ctr_error *err)
-{
-    struct stat st;
-    int fd = open(disk->path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        int code = -errno;
-        return ctr_fail(err, code, "disk %s: %s", disk->path, strerror(-code));
-    }
-    if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
-        (void) close(fd);
-        return ctr_fail(err, -EINVAL, "disk %s: neither a file nor a block device", disk->path);
-    }
-    (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    return fd;
-}
-
-static int
-add_disk(struct command *command, const struct ctr_disk *disk, unsigned index, const char *bus,
-         const char *depth, struct ctr_error *err)
-{
-    bool read_only = (disk->flags & CTR_DISK_READ_ONLY) != 0;
-    const char *discard = (disk->flags & CTR_DISK_DISCARD) != 0 ? "unmap" : "ignore";
-    char node[16], set[24];
-    if (disk->format != CTR_DISK_RAW) {
-        return ctr_fail(err, -ENOTSUP, "disk %s: format %u is not raw", disk->path,
-                        disk->format);
-    }
-    struct stat st;
-    int fd = open_disk(disk, read_only, err);
-    if (fd < 0) {
-        return fd;
-    }
-    const char *driver = fstat(fd, &st) == 0 && S_ISBLK(st.st_mode) ? "host_device" : "file";
-    int n = pass_fd(command, fd);
-    if (n < 0) {
-        return ctr_fail(err, n, "disk %s: too many disks", disk->path);
-    }
-    (void) snprintf(node, sizeof node, "disk%u", index);
-    (void) snprintf(set, sizeof set, "/dev/fdset/%u", index);
-    add(command, "-add-fd");
-    add(command, "fd=%d,set=%u", n, index);
-    add_json(command, "-blockdev",
-             json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s, s:b, s:s}}", "driver", "raw",
-                       "node-name", node, "read-only", (int) read_only, "discard", discard,
-                       "file", "driver", driver, "filename", set, "read-only", (int) read_only,
-                       "discard", discard));
-    add(command, "-device");
-    add(command, "virtio-blk-%s,drive=%s,serial=ctr%u%s", bus, node, index, depth);
-    return 0;
+    command_add(command, "-device");
+    command_add(command, "virtio-serial-%s,max_ports=2", bus);
+    command_add(command, "-device");
+    command_add(command, "virtserialport,chardev=channel,name=ctr.channel");
+    command_add(command, "-object");
+    command_add(command, "rng-builtin,id=rng");
+    command_add(command, "-device");
+    command_add(command, "virtio-rng-%s,rng=rng", bus);
+    command_add(command, "-device");
+    command_add(command, "virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus);
 }
 
 static int
@@ -311,16 +260,17 @@ add_port(struct command *command, int take_fd, const struct ctr_port *port,
         return ctr_fail(err, -ENOTSUP, "network port kind %u: QEMU is given datagram sockets",
                         port->kind);
     }
-    int n = pass_fd(command, take_fd);
+    int n = command_pass_fd(command, take_fd);
     if (n < 0) {
         return ctr_fail(err, n, "too many network ports");
     }
-    add(command, "-netdev");
-    add(command, "dgram,id=net%u,local.type=fd,local.str=%d", index, n);
-    add(command, "-device");
-    add(command, "virtio-net-%s,netdev=net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u%s",
-        bus, index, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port->mtu,
-        strcmp(bus, "pci") == 0 ? ",romfile=" : "");
+    command_add(command, "-netdev");
+    command_add(command, "dgram,id=net%u,local.type=fd,local.str=%d", index, n);
+    command_add(command, "-device");
+    command_add(command,
+                "virtio-net-%s,netdev=net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u%s",
+                bus, index, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port->mtu,
+                strcmp(bus, "pci") == 0 ? ",romfile=" : "");
     return 0;
 }
 
@@ -333,7 +283,7 @@ command_build(struct command *command, const struct qemu *qemu, const struct pla
     const char *depth = plan->accel == ACCEL_TCG ? ",queue-size=64" : "";
     int code = 0;
     command->n_fds = FD_FREE;
-    add(command, "%s", plan->binary);
+    command_add(command, "%s", plan->binary);
     add_process_options(command, qemu, machine);
     add_machine(command, plan);
     add_processor(command, qemu, plan, machine);
@@ -347,7 +297,7 @@ command_build(struct command *command, const struct qemu *qemu, const struct pla
         }
     }
     for (uint32_t i = 0; i < machine->n_disks && code == 0; i++) {
-        code = add_disk(command, &machine->disks[i], i, bus, depth, err);
+        code = command_add_disk(command, &machine->disks[i], i, bus, depth, err);
     }
     code = code < 0 ? code : add_kernel(command, qemu, plan, machine, err);
     if (code == 0 && command->code < 0) {

@@ -49,8 +49,8 @@ uint64_t qemu_tsc_khz(struct tick since);
 
 /* --- command.c --- */
 
-#define MAX_ARGS 128
-#define MAX_FDS 56
+#define MAX_ARGS 2200
+#define MAX_FDS 1020 /* a disk of many extents needs one for each */
 
 /* QEMU's arguments and descriptors. fds[i] becomes descriptor i of the child; from 3 on they are owned here. */
 struct command {
@@ -58,7 +58,8 @@ struct command {
     unsigned n;
     int32_t fds[MAX_FDS];
     uint32_t n_fds;
-    int code; /* the first failure, else 0 */
+    unsigned n_extents; /* of all disks so far */
+    int code;           /* the first failure, else 0 */
 };
 
 enum fixed_fds { FD_STDERR = 2, FD_QMP = 3, FD_CHANNEL = 4, FD_CONSOLE = 5, FD_FREE = 6 };
@@ -67,7 +68,17 @@ enum fixed_fds { FD_STDERR = 2, FD_QMP = 3, FD_CHANNEL = 4, FD_CONSOLE = 5, FD_F
 int command_build(struct command *command, const struct qemu *qemu, const struct plan *plan,
                   const struct ctr_machine *machine, struct ctr_error *err);
 void command_close_fds(struct command *command);
+void command_add(struct command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void command_add_json(struct command *command, const char *option, json_t *take_json);
+/* Takes the fd; its number in the child, or a negative code. */
+int command_pass_fd(struct command *command, int take_fd);
 void command_finish(struct command *command);
+
+/* --- disk.c --- */
+
+int command_add_disk(struct command *command, const struct ctr_disk *disk, unsigned index,
+                     const char *bus, const char *depth, struct ctr_error *err);
 
 /* --- qmp.c --- */
 

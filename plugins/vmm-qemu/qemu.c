@@ -5,6 +5,13 @@
 
 #include <errno.h>
 
+/* Its descriptor for QEMU lies in a memfd. */
+#ifdef __linux__
+#define CAN_VMDK CTR_VMM_VMDK
+#else
+#define CAN_VMDK 0
+#endif
+
 static const struct ctr_option options[] = {
     {.size = sizeof(struct ctr_option),
      .type = CTR_OPTION_PATH,
@@ -78,7 +85,7 @@ qemu_info(void *self, const char *arch, struct ctr_vmm_info *ret, struct ctr_err
     struct ctr_vmm_info info = {
         .size = sizeof info,
         .caps = CTR_VMM_PAUSE | CTR_VMM_SET_MEMORY | CTR_VMM_DISCARD | CTR_VMM_FREE_PAGES |
-                (plan.accel != ACCEL_TCG ? (uint32_t) CTR_VMM_HARDWARE : 0u),
+                CAN_VMDK | (plan.accel != ACCEL_TCG ? (uint32_t) CTR_VMM_HARDWARE : 0u),
         .port_kinds = CTR_PORT_DGRAM,
         .max_cpus = 64,
         .max_disks = 16,
