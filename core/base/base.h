@@ -157,6 +157,8 @@ json_t *ctr_json_parse(const void *bytes, size_t length, size_t max, const char 
 const char *ctr_json_str(const json_t *object, const char *key, const char *def);
 int64_t ctr_json_int(const json_t *object, const char *key, int64_t def);
 bool ctr_json_bool(const json_t *object, const char *key, bool def);
+/* Whether an object has the member "key", or "key=value" with that text. */
+bool ctr_json_has(const json_t *object, const char *text);
 /* A NULL-terminated argv from an array of strings (strings borrowed, the array is the caller's to free); NULL on -ENOMEM or a
  * non-string element. A NULL or absent json gives an empty argv. */
 const char **ctr_json_argv(const json_t *array);
@@ -216,6 +218,10 @@ json_t *ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *re
 char *ctr_read_line(int socket, size_t max, int *ret_fd, struct ctr_error *err);
 
 /* --- processes --- */
+
+/* What of our environment our own programs get: PATH, HOME and a few other harmless names, nothing that may be a secret. NULL-terminated; the array is
+ * the caller's to free, its texts are borrowed. NULL: out of memory. */
+const char **ctr_child_environment(void);
 
 /* Kernel start time of a pid, for telling it from a later one with the same number; 0 if it does not exist. */
 uint64_t ctr_process_start_time(pid_t pid);

@@ -1,13 +1,40 @@
 /*
- * Telling a process from a later one with the same number: by the kernel's start time, and by pidfd where there is one.
+ * Processes: the environment that ours get, and telling one from a later one with the same number: by the kernel's start time, and by pidfd where
+ * there is one.
  */
 #include "core/base/base.h"
 #include <signal.h>
 #ifdef __APPLE__
+#include <crt_externs.h>
 #include <libproc.h>
+#define environ (*_NSGetEnviron())
 #else
 #include <sys/syscall.h>
+extern char **environ;
 #endif
+
+const char **
+ctr_child_environment(void)
+{
+    static const char *const names[] = {
+        "PATH=",        "HOME=",    "LANG=",         "TMPDIR=",        "XDG_RUNTIME_DIR=",
+        "CTR_DATA=",    "CTR_RUN=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=",
+        "TSAN_OPTIONS="};
+    size_t total = 0, n = 0;
+    while (environ[total] != NULL) {
+        total++;
+    }
+    const char **list = calloc(total + 1, sizeof *list);
+    for (size_t i = 0; i < total && list != NULL; i++) {
+        for (size_t k = 0; k < CTR_LENGTH(names); k++) {
+            if (ctr_starts_with(environ[i], names[k])) {
+                list[n++] = environ[i];
+                break;
+            }
+        }
+    }
+    return list;
+}
 
 #ifdef __APPLE__
 uint64_t

@@ -15,8 +15,6 @@
 #define DESCRIBE_MAX (4u * 1024 * 1024)
 #define DESCRIBE_SECONDS 60
 
-extern char **environ;
-
 /* Reads until the end or the deadline. */
 static int
 read_output(int fd, struct ctr_buf *out, int64_t deadline)
@@ -47,8 +45,9 @@ spawn_self(struct ctr_engine *engine, const char *option, const char *value, pid
            int *ret_fd, struct ctr_error *err)
 {
     CTR_AUTO(free) char *program = ctr_printf("%s/ctrd", engine->bin);
+    CTR_AUTO(free) const char **envp = ctr_child_environment();
     int fds[2];
-    if (program == NULL || pipe2(fds, O_CLOEXEC) < 0) {
+    if (program == NULL || envp == NULL || pipe2(fds, O_CLOEXEC) < 0) {
         return ctr_fail(err, -errno, "pipe: %s", strerror(errno));
     }
     const char *argv[] = {program, "--profile", engine->conf->file, option, value, NULL};
@@ -61,8 +60,8 @@ spawn_self(struct ctr_engine *engine, const char *option, const char *value, pid
     sigemptyset(&none);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    int rc =
-        posix_spawn(ret_pid, program, &actions, &attributes, (char *const *) argv, environ);
+    int rc = posix_spawn(ret_pid, program, &actions, &attributes, (char *const *) argv,
+                         (char *const *) envp);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     (void) close(fds[1]);

@@ -11,8 +11,6 @@
 
 #define GONE_SECONDS 60
 
-extern char **environ;
-
 /* --- the process; loop's thread --- */
 
 struct spawn_call {
@@ -20,36 +18,13 @@ struct spawn_call {
     struct ctr_error err;
 };
 
-/* The few variables a sandbox may need; nothing else of ours, above all no secret. */
-static const char **
-sandbox_environment(void)
-{
-    static const char *const names[] = {
-        "PATH=",         "HOME=",          "TMPDIR=",       "LANG=",
-        "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "CTR_"};
-    size_t n = 0, total = 0;
-    while (environ[total] != NULL) {
-        total++;
-    }
-    const char **list = calloc(total + 1, sizeof *list);
-    for (size_t i = 0; i < total && list != NULL; i++) {
-        for (size_t k = 0; k < CTR_LENGTH(names); k++) {
-            if (ctr_starts_with(environ[i], names[k])) {
-                list[n++] = environ[i];
-                break;
-            }
-        }
-    }
-    return list;
-}
-
 static int
 spawn(struct ctr_launch *launch, struct ctr_error *err)
 {
     struct ctr_container *c = launch->container;
     struct ctr_engine *engine = c->engine;
     CTR_AUTO(free) char *program = ctr_printf("%s/ctr-sandbox", engine->bin);
-    CTR_AUTO(free) const char **envp = sandbox_environment();
+    CTR_AUTO(free) const char **envp = ctr_child_environment();
     if (program == NULL || envp == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }

@@ -13,43 +13,10 @@
 
 #define MAX_ANSWER 8192
 
-extern char **environ;
-
 struct child {
     pid_t pid;
     int to, from; /* its standard input and output */
 };
-
-/* Names that are passed on. */
-static bool
-is_passed(const char *entry)
-{
-    static const char *const names[] = {
-        "PATH=",          "HOME=",         "LANG=",         "TMPDIR=", "ASAN_OPTIONS=",
-        "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=", "CTR_LOG="};
-    for (size_t i = 0; i < CTR_LENGTH(names); i++) {
-        if (ctr_starts_with(entry, names[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static char **
-small_environment(void)
-{
-    size_t n = 0, used = 0;
-    while (environ[n] != NULL) {
-        n++;
-    }
-    char **ret = calloc(n + 1, sizeof *ret);
-    for (size_t i = 0; ret != NULL && i < n; i++) {
-        if (is_passed(environ[i])) {
-            ret[used++] = environ[i];
-        }
-    }
-    return ret;
-}
 
 static int
 spawn(const char *program, int in, int out, pid_t *ret)
@@ -58,7 +25,7 @@ spawn(const char *program, int in, int out, pid_t *ret)
     posix_spawnattr_t attributes;
     sigset_t none, all;
     char *argv[] = {(char *) (uintptr_t) program, NULL};
-    CTR_AUTO(free) char **envp = small_environment();
+    CTR_AUTO(free) const char **envp = ctr_child_environment();
     if (envp == NULL) {
         return -ENOMEM;
     }
@@ -72,7 +39,7 @@ spawn(const char *program, int in, int out, pid_t *ret)
     (void) posix_spawnattr_setsigdefault(&attributes, &all);
     (void) posix_spawnattr_setflags(
         &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    int code = -posix_spawn(ret, program, &actions, &attributes, argv, envp);
+    int code = -posix_spawn(ret, program, &actions, &attributes, argv, (char *const *) envp);
     (void) posix_spawnattr_destroy(&attributes);
     (void) posix_spawn_file_actions_destroy(&actions);
     return code;
