@@ -18,6 +18,8 @@ struct conform {
     const char *ini;  /* options file or NULL */
     const char *work; /* a scratch folder */
     int passed, failed;
+    const char *secret; /* text that must not get into the log, or NULL */
+    int leaks;          /* how often it did */
 };
 
 /* Counts and prints one check; returns ok. */
@@ -29,6 +31,10 @@ struct ctr_host *conform_host_create(struct conform *kit, const char *slot, int 
 void conform_host_destroy(struct ctr_host *host); /* takes NULL */
 /* Runs the host's loop until done(arg) is true or `ms` have passed; 1 if it became true. */
 int conform_host_run(struct ctr_host *host, int (*done)(void *arg), void *arg, int ms);
+
+/* A value from the [conform] section of kit->ini: what the plugin under test is known to do. ret[1024]; `def` where it is absent. */
+const char *
+conform_setting(const struct conform *kit, const char *name, const char *def, char *ret);
 
 void conform_storage(struct conform *kit);
 void conform_registry(struct conform *kit);

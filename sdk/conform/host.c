@@ -61,6 +61,32 @@ on_value(void *user, const char *section, const char *name, const char *value)
     return 1;
 }
 
+struct setting {
+    const char *name;
+    char *ret;
+};
+
+static int
+on_setting(void *user, const char *section, const char *name, const char *value)
+{
+    struct setting *setting = user;
+    if (strcmp(section, "conform") == 0 && strcmp(name, setting->name) == 0) {
+        snprintf(setting->ret, 1024, "%s", value);
+    }
+    return 1;
+}
+
+const char *
+conform_setting(const struct conform *kit, const char *name, const char *def, char *ret)
+{
+    struct setting setting = {.name = name, .ret = ret};
+    snprintf(ret, 1024, "%s", def);
+    if (kit->ini != NULL) {
+        (void) ini_parse(kit->ini, on_setting, &setting);
+    }
+    return ret;
+}
+
 static const struct ctr_option *
 find_option(const struct loop *loop, const char *name)
 {
@@ -111,7 +137,9 @@ option_bool(const struct ctr_host *host, const char *name)
 static void
 host_log(const struct ctr_host *host, int32_t level, const char *message)
 {
+    struct conform *kit = ((const struct loop *) host->ctx)->kit;
     printf("     log %d: %s\n", level, message);
+    kit->leaks += kit->secret != NULL && strstr(message, kit->secret) != NULL;
 }
 
 /* --- loop --- */
