@@ -122,6 +122,8 @@ collect_blob(void *arg, const char *digest, uint64_t size)
     int rc = layer_diff_id(collect->images, digest, diff_id) == 0
                  ? ctr_record_remove(store, "layer", digest, collect->err)
                  : 0;
+    rc = rc < 0 ? rc : ctr_record_remove(store, "origin", digest, collect->err);
+    rc = rc < 0 ? rc : ctr_record_remove(store, "referrers", digest, collect->err);
     return rc < 0 ? rc : ctr_blob_remove(store, digest, collect->err);
 }
 

@@ -152,8 +152,8 @@ remote_distrust(struct remote *remote)
 
 /* --- failures in the registry's own words --- */
 
-/* "404 MANIFEST_UNKNOWN" from {"errors": [{"code", "message"}]}. */
-static void
+/* From {"errors": [{"code", "message"}]}. */
+void
 remote_reason(const struct http_response *response, char ret[160])
 {
     struct ctr_error ignored = CTR_ERROR_INIT;

@@ -181,6 +181,8 @@ remote_again(const struct endpoint *endpoint, struct remote_loop *loop, int64_t 
 /* remote_try until it has a last word. */
 int remote_ask(struct endpoint *endpoint, struct http_call *call,
                struct http_response *response, struct ctr_error *err);
+/* "404 MANIFEST_UNKNOWN", the registry's code made printable. */
+void remote_reason(const struct http_response *response, char ret[160]);
 /* An answer that is none of those hoped for, in the registry's words; `what` was asked for. */
 int remote_fail(const struct endpoint *endpoint, const struct http_response *response,
                 const char *what, struct ctr_error *err);
@@ -233,6 +235,38 @@ struct remote_blob {
     void *arg;
 };
 int remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err);
+
+/* --- sources.c: which repositories have a blob --- */
+
+/* Remembers that the repository has the manifest's layers. */
+void sources_note(struct ctr_images *images, const json_t *manifest, const struct ctr_ref *ref);
+/* Another repository of the same registry that has the blob, by its name; false: none is known. */
+bool sources_find(struct ctr_images *images, const char *digest, const struct ctr_ref *ref,
+                  char ret[256]);
+
+/* --- push-blob.c --- */
+
+/* Sees to it that the repository has the blob, which is whole in the store: its steps go to the operation's progress. */
+int push_blob(struct remote *remote, const char *digest, uint64_t size, struct ctr_error *err);
+
+/* --- remote-list.c --- */
+
+/* All pages of a list at the registry, from `url` on: `items` is its array in each page's document, `accept` its type. Calls
+ * each(arg, item). -ENOENT with its message: the registry has no such list. */
+struct remote_list {
+    const char *url, *accept, *items, *what;
+    size_t max; /* of items; more are an error */
+    bool quick; /* one try, a few seconds and pages */
+    int (*each)(void *arg, const json_t *item, struct ctr_error *err);
+    void *arg;
+};
+int
+remote_list(struct endpoint *endpoint, const struct remote_list *list, struct ctr_error *err);
+
+/* --- referrers.c --- */
+
+/* Asks the registry what refers to a manifest, and records the answer. Never fails: it is not what was pulled. */
+void referrers_record(struct remote *remote, const char *digest);
 
 /* --- fetch.c --- */
 

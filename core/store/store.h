@@ -67,6 +67,7 @@ void ctr_sha256_destroy(struct ctr_sha256 *sha); /* takes NULL */
 /* --- records: JSON objects by (table, key), written in one transaction each --- */
 
 /* Tables: "image" (key: reference, or the digest of an image without a name), "layer" (digest of a layer blob whose diff_id has been checked),
+ * "origin" (digest of a layer blob: repositories that have it), "referrers" (digest of a manifest: what refers to it at the registry),
  * "snapshot" (instance/chain_id), "container" (ID), "network" (name), "lease" (network/container). */
 int ctr_record_put(struct ctr_store *store, const char *table, const char *key,
                    const json_t *value, struct ctr_error *err);

@@ -2,7 +2,8 @@
  * image-tool: the image room on a command line, for tests. Prints what it does; exit status 0, or 1 with the error on stderr.
  *
  *     image-tool PROFILE pull REF [PLATFORM|all] | load FILE|DIR | unpack REF [STORAGE] | resolve REF [PLATFORM] | images
- *                        | tag FROM TO | rmi REF [force] | clone REF KEY | drop KEY | collect | pulls REF N (at once) | churn REF N (pull, unpack, rmi at once)
+ *                        | push REF [PLATFORM|all] | tags REF | referrers DIGEST | login HOST USER (password: TOOL_PASSWORD) | logout HOST
+ *                        | registries [HOST] | tag FROM TO | rmi REF [force] | clone REF KEY | drop KEY | collect | pulls REF N (at once) | churn REF N (pull, unpack, rmi at once)
  *                        | save oci-archive|oci-dir|docker-archive PLATFORM|- FILE|- REF… | import FILE|- REF|- CHANGE… | history REF [PLATFORM]
  *                        | tree [REF] | verify [heal] [REF] | prune [all] [FILTERS] | df
  *     several commands in one process are separated by "--"
@@ -430,18 +431,88 @@ verb_df(struct tool *tool, char **argv, struct ctr_error *err)
     return rc < 0 ? rc : show_json(ctr_images_usage(tool->images, &tool->storage, 1, err), err);
 }
 
+/* --- registries --- */
+
+static int
+verb_push(struct tool *tool, char **args, struct ctr_error *err)
+{
+    char digest[72];
+    bool all = args[1] != NULL && strcmp(args[1], "all") == 0;
+    int rc = ctr_image_push(tool->images, args[0], all ? NULL : args[1], all, NULL, &progress,
+                            digest, err);
+    if (rc == 0) {
+        (void) printf("Digest: %s\n", digest);
+    }
+    return rc;
+}
+
+static int
+verb_tags(struct tool *tool, char **args, struct ctr_error *err)
+{
+    return show_json(ctr_image_tags(tool->images, args[0], &progress, err), err);
+}
+
+static int
+verb_referrers(struct tool *tool, char **args, struct ctr_error *err)
+{
+    return show_json(ctr_image_referrers(tool->images, args[0], err), err);
+}
+
+static int
+verb_login(struct tool *tool, char **args, struct ctr_error *err)
+{
+    const char *password = getenv("TOOL_PASSWORD");
+    char plugin[64];
+    int rc = ctr_registry_login(tool->images, args[0], args[1],
+                                password != NULL ? password : "", plugin, err);
+    if (rc == 0) {
+        (void) printf("Kept by: %s\n", plugin);
+    }
+    return rc;
+}
+
+static int
+verb_logout(struct tool *tool, char **args, struct ctr_error *err)
+{
+    return ctr_registry_logout(tool->images, args[0], err);
+}
+
+static int
+verb_registries(struct tool *tool, char **args, struct ctr_error *err)
+{
+    return show_json(ctr_registry_list(tool->images, args[0], err), err);
+}
+
 static const struct verb {
     const char *name;
     int least; /* arguments */
     int (*run)(struct tool *tool, char **argv, struct ctr_error *err);
 } verbs[] = {
-    {"pull", 1, verb_pull}, {"pulls", 2, verb_pulls},     {"churn", 2, verb_churn},
-    {"load", 1, verb_load}, {"unpack", 1, verb_unpack},   {"clone", 2, verb_clone},
-    {"drop", 1, verb_drop}, {"collect", 0, verb_collect}, {"tag", 2, verb_tag},
-    {"rmi", 1, verb_rmi},   {"images", 0, verb_images},   {"resolve", 1, verb_resolve},
-    {"save", 4, verb_save}, {"import", 2, verb_import},   {"history", 1, verb_history},
-    {"tree", 0, verb_tree}, {"verify", 0, verb_verify},   {"prune", 0, verb_prune},
+    {"pull", 1, verb_pull},
+    {"pulls", 2, verb_pulls},
+    {"churn", 2, verb_churn},
+    {"load", 1, verb_load},
+    {"unpack", 1, verb_unpack},
+    {"clone", 2, verb_clone},
+    {"drop", 1, verb_drop},
+    {"collect", 0, verb_collect},
+    {"tag", 2, verb_tag},
+    {"rmi", 1, verb_rmi},
+    {"images", 0, verb_images},
+    {"resolve", 1, verb_resolve},
+    {"save", 4, verb_save},
+    {"import", 2, verb_import},
+    {"history", 1, verb_history},
+    {"tree", 0, verb_tree},
+    {"verify", 0, verb_verify},
+    {"prune", 0, verb_prune},
     {"df", 0, verb_df},
+    {"push", 1, verb_push},
+    {"tags", 1, verb_tags},
+    {"login", 2, verb_login},
+    {"logout", 1, verb_logout},
+    {"referrers", 1, verb_referrers},
+    {"registries", 0, verb_registries},
 };
 
 static int
