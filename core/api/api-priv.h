@@ -57,12 +57,18 @@ struct ctr_request {
 struct ctr_route {
     const char *method, *pattern;
     int (*handle)(struct ctr_request *request, struct ctr_error *err);
-    bool streamed; /* the body goes to ctr_api_load_… as it comes */
+    /* NULL; or called before the body comes: if it sets request->job, the body goes to that as it comes, however long it is. */
+    int (*begin)(struct ctr_request *request, struct ctr_error *err);
 };
 extern const struct ctr_route ctr_api_routes[];
 
 /* --- http.c --- */
 const char *api_query(struct ctr_request *request, const char *key);
+/* All values of a parameter that may come several times: an array of texts, new reference; NULL: out of memory. */
+json_t *api_query_all(struct ctr_request *request, const char *key);
+const char *api_header(struct ctr_request *request, const char *name); /* NULL: none */
+/* For struct ctr_progress: true when the client is gone. */
+bool api_is_gone(void *request);
 bool api_query_bool(struct ctr_request *request, const char *key, bool def);
 int api_query_int(struct ctr_request *request, const char *key, int64_t min, int64_t max,
                   int64_t def, int64_t *ret, struct ctr_error *err);
@@ -132,17 +138,39 @@ int api_exec_start(struct ctr_request *request, struct ctr_error *err);
 int api_exec_resize(struct ctr_request *request, struct ctr_error *err);
 int api_exec_inspect(struct ctr_request *request, struct ctr_error *err);
 
+/* Puts an error of looking for request->capture into Docker's words: its client then pulls. */
+int api_missing_image(struct ctr_request *request, struct ctr_error *err);
 int api_images(struct ctr_request *request, struct ctr_error *err);
 int api_image(struct ctr_request *request, struct ctr_error *err);
 int api_image_tag(struct ctr_request *request, struct ctr_error *err);
 int api_image_remove(struct ctr_request *request, struct ctr_error *err);
-int api_pull(struct ctr_request *request, struct ctr_error *err);
+int api_image_create(struct ctr_request *request, struct ctr_error *err);
+int api_image_create_begin(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_pull(struct ctr_request *request, struct ctr_error *err);
 int api_load(struct ctr_request *request, struct ctr_error *err);
-int api_ctr_load_path(struct ctr_request *request, struct ctr_error *err);
-
-/* A body that is streamed into ctr_engine_load_fd: begins before the body comes. */
 int api_load_begin(struct ctr_request *request, struct ctr_error *err);
-void api_load_bytes(struct ctr_request *request, const char *bytes, size_t n);
+int api_ctr_load_path(struct ctr_request *request, struct ctr_error *err);
+int api_images_get(struct ctr_request *request, struct ctr_error *err);
+int api_image_get(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_save(struct ctr_request *request, struct ctr_error *err);
+int api_image_history(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_tree(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_verify(struct ctr_request *request, struct ctr_error *err);
+int api_images_prune(struct ctr_request *request, struct ctr_error *err);
+int api_df(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_df(struct ctr_request *request, struct ctr_error *err);
+int api_containers_prune(struct ctr_request *request, struct ctr_error *err);
+int api_networks_prune(struct ctr_request *request, struct ctr_error *err);
+int api_volumes_prune(struct ctr_request *request, struct ctr_error *err);
+int api_build_prune(struct ctr_request *request, struct ctr_error *err);
+
+/* --- job.c --- */
+/* More of a body that goes to request->job. */
+void api_job_bytes(struct ctr_request *request, const char *bytes, size_t n);
 void api_job_drop(struct ctr_api_job *job); /* cancels, waits, frees; takes NULL */
+
+/* --- auth.c --- */
+/* Overwrites a text member that is a secret; the object is to be dropped. */
+void ctr_api_wipe(json_t *object, const char *key);
 
 #endif

@@ -36,4 +36,17 @@ int ctr_docker_filters_parse(const char *text, const char *const *known, json_t 
 /* Whether a container as the engine describes it passes the filters. */
 bool ctr_docker_filters_pass(const json_t *filters, const json_t *container);
 
+/* What Docker's X-Registry-Auth header holds, for one request. */
+struct ctr_docker_auth {
+    char *user, *secret; /* secret NULL: it holds none */
+    struct ctr_credential credential;
+};
+/* base64 (either alphabet) of {"username","password","identitytoken","registrytoken","serveraddress"}, at most 64 KiB; NULL or "": none. -EINVAL if
+ * serveraddress is not `host`. The secret is never in err. End with ctr_docker_auth_finish, which wipes. */
+int ctr_docker_auth_parse(const char *header, const char *host, struct ctr_docker_auth *ret,
+                          struct ctr_error *err);
+void ctr_docker_auth_finish(struct ctr_docker_auth *auth);
+/* "https://index.docker.io/v1/" is docker.io, "HTTPS://Reg:5000/v2" reg:5000, "" docker.io. */
+int ctr_api_registry_host(const char *text, char ret[256], struct ctr_error *err);
+
 #endif

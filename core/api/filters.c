@@ -57,18 +57,6 @@ ctr_docker_filters_parse(const char *text, const char *const *known, json_t **re
 }
 
 static bool
-label_fits(const json_t *labels, const char *wanted)
-{
-    const char *equals = strchr(wanted, '=');
-    if (equals == NULL) {
-        return json_object_get(labels, wanted) != NULL;
-    }
-    CTR_AUTO(free) char *key = strndup(wanted, (size_t) (equals - wanted));
-    const char *value = key == NULL ? NULL : ctr_json_str(labels, key, NULL);
-    return value != NULL && strcmp(value, equals + 1) == 0;
-}
-
-static bool
 one_fits(const char *filter, const char *wanted, const json_t *c)
 {
     const json_t *image = json_object_get(c, "image");
@@ -82,7 +70,7 @@ one_fits(const char *filter, const char *wanted, const json_t *c)
         return strstr(ctr_json_str(c, "name", ""), wanted + (*wanted == '/')) != NULL;
     }
     if (strcmp(filter, "label") == 0) {
-        return label_fits(json_object_get(json_object_get(c, "spec"), "labels"), wanted);
+        return ctr_json_has(json_object_get(json_object_get(c, "spec"), "labels"), wanted);
     }
     if (strcmp(filter, "ancestor") == 0) {
         const char *id = ctr_json_str(image, "id", "");

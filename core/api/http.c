@@ -372,6 +372,45 @@ api_query(struct ctr_request *request, const char *key)
     return value == NULL ? "" : value;
 }
 
+struct query_all {
+    const char *key;
+    json_t *values;
+};
+
+static enum MHD_Result
+add_value(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    struct query_all *all = arg;
+    if (strcmp(key, all->key) == 0 && value != NULL && *value != '\0') {
+        (void) json_array_append_new(all->values, json_string(value));
+    }
+    return MHD_YES;
+}
+
+json_t *
+api_query_all(struct ctr_request *request, const char *key)
+{
+    struct query_all all = {key, json_array()};
+    if (all.values != NULL) {
+        (void) MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, add_value,
+                                         &all);
+    }
+    return all.values;
+}
+
+const char *
+api_header(struct ctr_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+bool
+api_is_gone(void *request)
+{
+    struct pollfd fd = {.fd = ((struct ctr_request *) request)->client, .events = 0};
+    return poll(&fd, 1, 0) > 0 && (fd.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
 bool
 api_query_bool(struct ctr_request *request, const char *key, bool def)
 {
@@ -442,20 +481,20 @@ begin_request(struct ctr_request *request, const char *url)
     if (request->early_status == 0 && request->route == NULL) {
         request->early_status = err->code == -ENOENT ? 404 : 405;
     }
-    const char *length =
-        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Length");
+    if (request->early_status == 0 && request->route->begin != NULL &&
+        request->route->begin(request, err) < 0) {
+        request->early_status = api_status(err->code);
+    }
+    if (request->job != NULL) {
+        conn_busy(request->conn, true); /* archives may take their time */
+        return;
+    }
+    const char *length = api_header(request, "Content-Length");
     int64_t n = 0;
-    bool streamed = request->route != NULL && request->route->streamed;
-    if (request->early_status == 0 && !streamed && length != NULL &&
+    if (request->early_status == 0 && length != NULL &&
         (ctr_parse_int(length, 0, INT64_MAX, &n) < 0 || n > CTR_BODY_MAX)) {
         (void) ctr_fail(err, -EFBIG, "the request's body is larger than 16 MiB");
         request->early_status = 413;
-    }
-    if (request->early_status == 0 && streamed) {
-        conn_busy(request->conn, true); /* archives may take their time */
-        if (api_load_begin(request, err) < 0) {
-            request->early_status = api_status(err->code);
-        }
     }
 }
 
@@ -463,7 +502,7 @@ static enum MHD_Result
 take_body(struct ctr_request *request, const char *bytes, size_t *n)
 {
     if (request->job != NULL) {
-        api_load_bytes(request, bytes, *n);
+        api_job_bytes(request, bytes, *n);
     } else if (request->early_status == 0 && request->raw.length + *n <= CTR_BODY_MAX) {
         ctr_buf_add(&request->raw, bytes, *n);
     } else {
@@ -518,6 +557,9 @@ finish_request(struct ctr_request *request)
         if (!request->answered) {
             answer_error(request, api_status(err.code), &err);
         }
+    }
+    if (request->raw.data != NULL) { /* a login's body is a secret */
+        explicit_bzero(request->raw.data, request->raw.length);
     }
     ctr_buf_clear(&request->raw);
     return request->answered ? MHD_YES : MHD_NO;

@@ -1,52 +1,130 @@
 /*
- * Images: list, inspect, tag, remove, and the two that take their time, pull and load.
+ * Images: list, inspect, tag, remove.
  */
-#include "core/api/job.h"
-#include <sys/socket.h>
+#include "core/api/api-priv.h"
+#include <fnmatch.h>
+
+/* --- the list --- */
+
+/* "busybox" is all its tags, "busybox:1.*" some. */
+static bool
+is_named(const json_t *image, const char *pattern)
+{
+    size_t i;
+    json_t *reference;
+    json_array_foreach(json_object_get(image, "references"), i, reference)
+    {
+        CTR_AUTO(free) char *name = strdup(json_string_value(reference));
+        if (name == NULL || fnmatch(pattern, name, 0) == 0) {
+            return name != NULL;
+        }
+        char *slash = strrchr(name, '/');
+        char *cut = strpbrk(slash != NULL ? slash : name, ":@");
+        if (cut != NULL) {
+            *cut = '\0';
+        }
+        if (fnmatch(pattern, name, 0) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+value_fits(const char *filter, const char *value, const json_t *image)
+{
+    if (strcmp(filter, "reference") == 0) {
+        return is_named(image, value);
+    }
+    if (strcmp(filter, "dangling") == 0) {
+        bool wanted = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
+        return wanted == (json_array_size(json_object_get(image, "references")) == 0);
+    }
+    if (strcmp(filter, "label") == 0) {
+        return ctr_json_has(json_object_get(json_object_get(image, "config"), "Labels"), value);
+    }
+    int64_t than = 0, created = 0; /* before, since: value is a time */
+    bool told = ctr_parse_time(ctr_json_str(image, "created", ""), &created) == 0 &&
+                ctr_parse_time(value, &than) == 0;
+    return told && (strcmp(filter, "before") == 0 ? created < than : created > than);
+}
+
+/* Labels: every one must fit; of the others any one. */
+static bool
+image_fits(const json_t *filters, const json_t *image)
+{
+    const char *filter;
+    json_t *values, *value;
+    size_t i;
+    json_object_foreach((json_t *) filters, filter, values)
+    {
+        bool all = strcmp(filter, "label") == 0, fits = all || json_array_size(values) == 0;
+        json_array_foreach(values, i, value)
+        {
+            bool one = value_fits(filter, json_string_value(value), image);
+            fits = all ? fits && one : fits || one;
+        }
+        if (!fits) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The images that before and since name become their times. */
+static int
+resolve_times(struct ctr_request *request, json_t *filters, struct ctr_error *err)
+{
+    static const char *const keys[] = {"before", "since"};
+    for (size_t i = 0; i < CTR_LENGTH(keys); i++) {
+        json_t *values = json_object_get(filters, keys[i]), *value;
+        size_t k;
+        json_array_foreach(values, k, value)
+        {
+            CTR_AUTO(json)
+            json_t *image =
+                ctr_engine_image_inspect(request->engine, json_string_value(value), "", err);
+            if (image == NULL) {
+                return ctr_prefix(err, "filter %s", keys[i]);
+            }
+            (void) json_array_set(values, k, json_object_get(image, "created"));
+        }
+    }
+    return 0;
+}
 
 int
 api_images(struct ctr_request *request, struct ctr_error *err)
 {
-    static const char *const known[] = {"reference", "dangling", "label", NULL};
+    static const char *const known[] = {"reference", "dangling", "label",
+                                        "before",    "since",    NULL};
     CTR_AUTO(json) json_t *filters = NULL;
-    if (ctr_docker_filters_parse(api_query(request, "filters"), known, &filters, err) < 0) {
+    if (ctr_docker_filters_parse(api_query(request, "filters"), known, &filters, err) < 0 ||
+        resolve_times(request, filters, err) < 0) {
         return err->code;
     }
     CTR_AUTO(json) json_t *images = ctr_engine_image_list(request->engine, err);
     if (images == NULL) {
         return err->code;
     }
-    json_t *list = json_array(), *image, *wanted = json_object_get(filters, "reference"),
-           *value;
-    size_t i, k, n;
+    json_t *list = json_array(), *image;
+    size_t i;
     json_array_foreach(images, i, image)
     {
-        bool fits = json_array_size(wanted) == 0;
-        json_array_foreach(wanted, k, value)
-        {
-            json_t *reference;
-            const char *name = json_string_value(value);
-            json_array_foreach(json_object_get(image, "references"), n, reference)
-            {
-                const char *whole = json_string_value(reference);
-                size_t length = strlen(name);
-                fits |= strncmp(whole, name, length) == 0 &&
-                        (whole[length] == '\0' || whole[length] == ':' || whole[length] == '@');
-            }
-        }
-        if (fits) {
+        if (image_fits(filters, image)) {
             (void) json_array_append_new(list, docker_image_summary(image));
         }
     }
     return api_json(request, 200, list);
 }
 
-/* Docker's words for an image that is not there: its client then pulls. */
-static int
-missing(const char *name, struct ctr_error *err)
+/* --- one image --- */
+
+int
+api_missing_image(struct ctr_request *request, struct ctr_error *err)
 {
     return err->code == -ENOENT && strstr(err->msg, "latform") == NULL
-               ? ctr_fail(err, -ENOENT, "No such image: %s", name)
+               ? ctr_fail(err, -ENOENT, "No such image: %s", request->capture)
                : err->code;
 }
 
@@ -55,7 +133,7 @@ api_image(struct ctr_request *request, struct ctr_error *err)
 {
     CTR_AUTO(json)
     json_t *image = ctr_engine_image_inspect(request->engine, request->capture, "", err);
-    return image == NULL ? missing(request->capture, err)
+    return image == NULL ? api_missing_image(request, err)
                          : api_json(request, 200, docker_image(image));
 }
 
@@ -71,7 +149,7 @@ api_image_tag(struct ctr_request *request, struct ctr_error *err)
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     if (ctr_engine_image_tag(request->engine, request->capture, to, err) < 0) {
-        return missing(request->capture, err);
+        return api_missing_image(request, err);
     }
     return api_empty(request, 201);
 }
@@ -82,155 +160,7 @@ api_image_remove(struct ctr_request *request, struct ctr_error *err)
     json_t *removed = NULL;
     if (ctr_engine_image_remove(request->engine, request->capture,
                                 api_query_bool(request, "force", false), &removed, err) < 0) {
-        return missing(request->capture, err);
+        return api_missing_image(request, err);
     }
     return api_json(request, 200, removed);
-}
-
-/* --- pull --- */
-
-static int
-pull_work(struct ctr_api_job *job, struct ctr_error *err)
-{
-    char digest[72] = "";
-    struct ctr_pull pull = {.reference = job->reference, .platform = job->platform};
-    if (ctr_engine_pull(job->engine, &pull, &job->progress, digest, err) < 0) {
-        return err->code;
-    }
-    CTR_AUTO(free) char *first = ctr_printf("Digest: %s", digest);
-    CTR_AUTO(free)
-    char *last = ctr_printf("Status: %s for %s",
-                            job->changed ? "Downloaded newer image" : "Image is up to date",
-                            job->reference);
-    job_line(job, json_pack("{s:s}", "status", first == NULL ? "" : first));
-    job_line(job, json_pack("{s:s}", "status", last == NULL ? "" : last));
-    return 0;
-}
-
-/* fromImage and tag into one reference; a tag may be a digest. */
-static char *
-pull_reference(const char *image, const char *tag)
-{
-    if (*tag == '\0') {
-        return strdup(image);
-    }
-    return ctr_printf("%s%s%s", image, ctr_starts_with(tag, "sha256:") ? "@" : ":", tag);
-}
-
-int
-api_pull(struct ctr_request *request, struct ctr_error *err)
-{
-    const char *image = api_query(request, "fromImage");
-    if (*image == '\0') {
-        return ctr_fail(
-            err, -EINVAL,
-            "parameter fromImage is missing (images are pulled or loaded, not imported)");
-    }
-    struct ctr_api_job *job = job_create(request, pull_work);
-    if (job == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    job->reference = pull_reference(image, api_query(request, "tag"));
-    job->platform = strdup(api_query(request, "platform"));
-    struct ctr_ref ref;
-    if (job->reference == NULL || job->platform == NULL) {
-        (void) ctr_fail(err, -ENOMEM, "out of memory");
-    } else if (ctr_ref_parse(job->reference, &ref, err) < 0) {
-        err->code = -EINVAL;
-    } else if (job_start(job, err) == 0) {
-        return job_answer(request, job, err);
-    }
-    api_job_drop(job);
-    return err->code;
-}
-
-/* --- load --- */
-
-static void
-on_loaded(void *arg, const char *reference)
-{
-    struct ctr_api_job *job = arg;
-    CTR_AUTO(free) char *text = ctr_printf("Loaded image: %s\n", reference);
-    job_line(job, json_pack("{s:s}", "stream", text == NULL ? "" : text));
-}
-
-static int
-load_work(struct ctr_api_job *job, struct ctr_error *err)
-{
-    struct ctr_progress quiet = job->progress;
-    quiet.step = NULL;
-    return ctr_engine_load_fd(job->engine, job->input[0], &quiet, on_loaded, job, err);
-}
-
-int
-api_load_begin(struct ctr_request *request, struct ctr_error *err)
-{
-    struct ctr_api_job *job = job_create(request, load_work);
-    if (job == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, job->input) < 0) {
-        job->input[0] = job->input[1] = -1;
-        (void) ctr_fail(err, -errno, "socket pair: %s", strerror(errno));
-    } else if (job_start(job, err) == 0) {
-        request->job = job;
-        return 0;
-    }
-    api_job_drop(job);
-    return err->code;
-}
-
-void
-api_load_bytes(struct ctr_request *request, const char *bytes, size_t n)
-{
-    struct ctr_api_job *job = request->job;
-    while (n > 0 && job->input[1] >= 0) {
-        ssize_t sent = send(job->input[1], bytes, n, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent <= 0) { /* the work has failed already: the rest is dropped */
-            (void) close(ctr_steal_fd(&job->input[1]));
-            return;
-        }
-        bytes += sent;
-        n -= (size_t) sent;
-    }
-}
-
-int
-api_load(struct ctr_request *request, struct ctr_error *err)
-{
-    struct ctr_api_job *job = ctr_steal(&request->job);
-    if (job->input[1] >= 0) {
-        (void) close(ctr_steal_fd(&job->input[1]));
-    }
-    return job_answer(request, job, err);
-}
-
-static int
-load_path_work(struct ctr_api_job *job, struct ctr_error *err)
-{
-    struct ctr_progress quiet = job->progress;
-    quiet.step = NULL;
-    return ctr_engine_load_path(job->engine, job->path, &quiet, on_loaded, job, err);
-}
-
-int
-api_ctr_load_path(struct ctr_request *request, struct ctr_error *err)
-{
-    const char *path = ctr_json_str(request->body, "path", api_query(request, "path"));
-    if (*path != '/') {
-        return ctr_fail(err, -EINVAL, "path: the absolute path of an OCI layout is needed");
-    }
-    struct ctr_api_job *job = job_create(request, load_path_work);
-    if (job == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    job->path = strdup(path);
-    if (job->path == NULL || job_start(job, err) < 0) {
-        api_job_drop(job);
-        return err->code != 0 ? err->code : ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    return job_answer(request, job, err);
 }

@@ -84,12 +84,20 @@ is_cancelled(void *arg)
 
 struct ctr_api_job *
 job_create(struct ctr_request *request,
-           int (*work)(struct ctr_api_job *job, struct ctr_error *err))
+           int (*work)(struct ctr_api_job *job, struct ctr_error *err), const char *reference,
+           const char *platform, struct ctr_error *err)
 {
     struct ctr_api_job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
+    char *one = strdup(reference), *two = strdup(platform);
+    if (job == NULL || one == NULL || two == NULL) {
+        free(job);
+        free(one);
+        free(two);
+        (void) ctr_fail(err, -ENOMEM, "out of memory");
         return NULL;
     }
+    job->reference = one;
+    job->platform = two;
     job->engine = request->engine;
     job->client = request->client;
     job->work = work;
@@ -116,7 +124,7 @@ job_main(void *arg)
     return NULL;
 }
 
-int
+static int
 job_start(struct ctr_api_job *job, struct ctr_error *err)
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, job->lines) < 0) {
@@ -159,6 +167,8 @@ api_job_drop(struct ctr_api_job *job)
     free(job->reference);
     free(job->platform);
     free(job->path);
+    json_decref(job->options);
+    ctr_docker_auth_finish(&job->auth);
     free(job);
 }
 
@@ -180,6 +190,10 @@ job_next(void *arg, char *bytes, size_t max)
     if (job->err.code == 0) {
         return 0;
     }
+    if (job->raw) {
+        ctr_log(CTR_LEVEL_ERROR, "archive=\"broken off\" error=\"%s\"", job->err.msg);
+        return -EIO;
+    }
     CTR_AUTO(free) char *message = ctr_printable(job->err.msg);
     CTR_AUTO(json)
     json_t *json =
@@ -196,7 +210,8 @@ job_done(void *arg)
     api_job_drop(arg);
 }
 
-int
+/* Answers the request from the job, which it takes. */
+static int
 job_answer(struct ctr_request *request, struct ctr_api_job *take_job, struct ctr_error *err)
 {
     char first;
@@ -209,5 +224,66 @@ job_answer(struct ctr_request *request, struct ctr_api_job *take_job, struct ctr
             return err->code;
         }
     }
-    return api_stream(request, "application/json", job_next, job_done, take_job);
+    return api_stream(request, take_job->raw ? "application/x-tar" : "application/json",
+                      job_next, job_done, take_job);
+}
+
+int
+job_run(struct ctr_request *request, struct ctr_api_job *take_job, struct ctr_error *err)
+{
+    if (take_job == NULL) {
+        return err->code;
+    }
+    if (job_start(take_job, err) < 0) {
+        api_job_drop(take_job);
+        return err->code;
+    }
+    return job_answer(request, take_job, err);
+}
+
+/* --- a body that is streamed into the work --- */
+
+int
+job_begin_body(struct ctr_request *request, struct ctr_api_job *take_job, struct ctr_error *err)
+{
+    if (take_job == NULL) {
+        return err->code;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, take_job->input) < 0) {
+        take_job->input[0] = take_job->input[1] = -1;
+        (void) ctr_fail(err, -errno, "socket pair: %s", strerror(errno));
+    } else if (job_start(take_job, err) == 0) {
+        request->job = take_job;
+        return 0;
+    }
+    api_job_drop(take_job);
+    return err->code;
+}
+
+void
+api_job_bytes(struct ctr_request *request, const char *bytes, size_t n)
+{
+    struct ctr_api_job *job = request->job;
+    while (n > 0 && job->input[1] >= 0) {
+        ssize_t sent = send(job->input[1], bytes, n, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent <= 0) { /* the work has failed already: the rest is dropped */
+            (void) close(ctr_steal_fd(&job->input[1]));
+            return;
+        }
+        bytes += sent;
+        n -= (size_t) sent;
+    }
+}
+
+int
+job_answer_body(struct ctr_request *request, struct ctr_error *err)
+{
+    struct ctr_api_job *job = ctr_steal(&request->job);
+    if (job->input[1] >= 0) {
+        (void) close(ctr_steal_fd(&job->input[1]));
+    }
+    return job_answer(request, job, err);
 }

@@ -3,6 +3,7 @@
  * duplicate keys, no NULs, no invalid UTF-8.
  */
 #include "core/base/base.h"
+#include <string.h>
 
 #define MAX_DEPTH 64
 /* Bounds memory: jansson needs up to some 250 bytes for a value that takes two in the text. */
@@ -79,6 +80,18 @@ ctr_json_bool(const json_t *object, const char *key, bool def)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_boolean(value) ? json_is_true(value) : def;
+}
+
+bool
+ctr_json_has(const json_t *object, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL) {
+        return json_object_get(object, text) != NULL;
+    }
+    CTR_AUTO(free) char *key = strndup(text, (size_t) (equals - text));
+    const char *value = key == NULL ? NULL : ctr_json_str(object, key, NULL);
+    return value != NULL && strcmp(value, equals + 1) == 0;
 }
 
 const char **

@@ -28,6 +28,7 @@ struct ctr_conf_engine {
     int64_t cpus;      /* per container, default 1 */
     uint64_t memory;   /* per container, default 256M */
     uint64_t disk;     /* per container, default 64G, sparse */
+    bool disk_set;     /* the profile says so; else the storage instance's own size decides */
     uint64_t log_size; /* cap of one container's log file, default 64M; two files are kept */
     uint64_t console_size; /* bound of the console ring, default 256K */
     uint64_t max_image;    /* bytes that an image may unpack to, default 64G */

@@ -263,6 +263,7 @@ ctr_engine_fill(struct ctr_conf *conf, const struct ctr_section *section, struct
         if (code != 0) {
             return ctr_conf_fail(err, code, conf->file, pair->line, "%s", why.msg);
         }
+        conf->engine.disk_set |= key->offset == AT(disk);
     }
     return complete(conf, base, err);
 }

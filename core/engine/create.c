@@ -6,9 +6,6 @@
  */
 #include "core/engine/engine-priv.h"
 
-/* [engine] disk as it is unless set: then the storage instance's own size option decides. */
-#define DISK_DEFAULT (64ull << 30)
-
 static const char emulated[] = "Containers run under emulation (no hardware virtualization on "
                                "this host): this VM is not a "
                                "security boundary.";
@@ -158,9 +155,9 @@ make_parts(struct ctr_container *container, const struct ctr_image *image,
         (void) ctr_engine_internal(err);
         return ctr_prefix(err, "unpack into storage %s", ctr_storage_name(storage));
     }
-    uint64_t bytes = engine->conf->engine.disk;
+    const struct ctr_conf_engine *conf = &engine->conf->engine;
     if (ctr_storage_clone(storage, container->id, image->chain_id,
-                          bytes == DISK_DEFAULT ? 0 : bytes, err) < 0) {
+                          conf->disk_set ? conf->disk : 0, err) < 0) {
         (void) ctr_engine_internal(err);
         return ctr_prefix(err, "disk in storage %s", ctr_storage_name(storage));
     }

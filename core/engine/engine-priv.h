@@ -192,6 +192,10 @@ struct ctr_storage *ctr_engine_storage(struct ctr_engine *engine, const char *na
 /* "/run/…/s/ID.sock" cut to fit a socket address; caller frees. */
 char *ctr_container_socket(struct ctr_container *container);
 
+/* --- prune.c --- */
+/* What a container's disk takes on the host; `container` is ctr_container_json's. 0 if that is not known. Not locked. */
+uint64_t ctr_container_bytes(struct ctr_engine *engine, const json_t *container);
+
 /* --- merge.c --- */
 /* Docker's rules of merging an image's config into a request. Both new references. */
 int ctr_spec_merge(const json_t *request, const json_t *image_config, const char *id,

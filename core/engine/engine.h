@@ -129,7 +129,7 @@ json_t *ctr_engine_image_verify(struct ctr_engine *engine, const char *ref, bool
                                 const struct ctr_progress *progress, struct ctr_error *err);
 int ctr_engine_image_prune(struct ctr_engine *engine, const struct ctr_prune *prune,
                            json_t **ret, struct ctr_error *err);
-/* ctr_images_usage's object and "containers":[{"id","name","state","bytes"}]. */
+/* ctr_images_usage's object, "containers":N in each image, and "containers":[{"id","name","state","bytes"}]. */
 json_t *ctr_engine_usage(struct ctr_engine *engine, struct ctr_error *err);
 /* Removes all containers that have ended and fit the filters; {"containers":[ids],"bytes":N}. */
 int ctr_engine_container_prune(struct ctr_engine *engine, const json_t *filters, json_t **ret,

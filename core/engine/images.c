@@ -171,3 +171,20 @@ ctr_engine_image_remove(struct ctr_engine *engine, const char *ref, bool force, 
     *ret = removal.list;
     return 0;
 }
+
+int
+ctr_engine_image_prune(struct ctr_engine *engine, const struct ctr_prune *prune, json_t **ret,
+                       struct ctr_error *err)
+{
+    struct removal removal = {.engine = engine};
+    return ctr_image_prune(engine->images, prune, engine->storages, engine->n_storages, in_use,
+                           &removal, ret, err);
+}
+
+json_t *
+ctr_engine_image_verify(struct ctr_engine *engine, const char *ref, bool heal,
+                        const struct ctr_progress *progress, struct ctr_error *err)
+{
+    return ctr_image_verify(engine->images, ref, heal, ctr_engine_storage(engine, NULL),
+                            progress, err);
+}

@@ -233,6 +233,95 @@ test_filters(void **state)
 }
 
 static void
+test_registry_host(void **state)
+{
+    static const char *const good[][2] = {{"", "docker.io"},
+                                          {"docker.io", "docker.io"},
+                                          {"https://index.docker.io/v1/", "docker.io"},
+                                          {"registry-1.docker.io", "docker.io"},
+                                          {"HTTPS://Reg.Example:5000/v2/", "reg.example:5000"},
+                                          {"127.0.0.1:5000", "127.0.0.1:5000"},
+                                          {"[::1]:5000", "[::1]:5000"}};
+    static const char *const bad[] = {"a b", "user@host", "host\r\nx", "https://u:p@host/"};
+    struct ctr_error err = CTR_ERROR_INIT;
+    char host[256];
+    for (size_t i = 0; i < CTR_LENGTH(good); i++) {
+        assert_int_equal(ctr_api_registry_host(good[i][0], host, &err), 0);
+        assert_string_equal(host, good[i][1]);
+    }
+    for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
+        assert_int_equal(ctr_api_registry_host(bad[i], host, &err), -EINVAL);
+    }
+    char *longer = calloc(1, 400);
+    memset(longer, 'a', 300);
+    assert_int_equal(ctr_api_registry_host(longer, host, &err), -EINVAL);
+    free(longer);
+}
+
+static int
+auth(const char *header, struct ctr_docker_auth *ret, struct ctr_error *err)
+{
+    *err = (struct ctr_error) CTR_ERROR_INIT;
+    return ctr_docker_auth_parse(header, "reg:5000", ret, err);
+}
+
+/* The headers are base64 of what stands beside them. */
+static void
+test_docker_auth(void **state)
+{
+    struct ctr_docker_auth got;
+    struct ctr_error err;
+    static const char *const none[] = {
+        NULL, "", "e30", "e30=" /* {} */,
+        "eyJ1c2VybmFtZSI6ImFubiIsInBhc3N3b3JkIjoiIn0=" /* username ann, password "" */};
+    for (size_t i = 0; i < CTR_LENGTH(none); i++) {
+        assert_int_equal(auth(none[i], &got, &err), 0);
+        assert_null(got.secret);
+    }
+    /* {"username":"ann","password":"s3cret?>","serveraddress":"https://REG:5000/v1/"} in both alphabets */
+    static const char *const both[] = {"eyJ1c2VybmFtZSI6ImFubiIsInBhc3N3b3JkIjoiczNjcmV0Pz4iLCJ"
+                                       "zZXJ2ZXJhZGRyZXNzIjoiaHR0cHM6Ly9"
+                                       "SRUc6NTAwMC92MS8ifQ==",
+                                       "eyJ1c2VybmFtZSI6ImFubiIsInBhc3N3b3JkIjoiczNjcmV0Pz4iLCJ"
+                                       "zZXJ2ZXJhZGRyZXNzIjoiaHR0cHM6Ly9"
+                                       "SRUc6NTAwMC92MS8ifQ"};
+    for (size_t i = 0; i < CTR_LENGTH(both); i++) {
+        assert_int_equal(auth(both[i], &got, &err), 0);
+        assert_int_equal(got.credential.type, CTR_CREDENTIAL_PASSWORD);
+        assert_string_equal(got.credential.user, "ann");
+        assert_string_equal(got.credential.secret, "s3cret?>");
+        ctr_docker_auth_finish(&got);
+        assert_null(got.secret);
+    }
+    /* {"identitytoken":"abc","username":"ann","password":"x"}: the token wins */
+    assert_int_equal(
+        auth("eyJpZGVudGl0eXRva2VuIjoiYWJjIiwidXNlcm5hbWUiOiJhbm4iLCJwYXNzd29yZCI6IngifQ==",
+             &got, &err),
+        0);
+    assert_int_equal(got.credential.type, CTR_CREDENTIAL_IDENTITY);
+    assert_string_equal(got.credential.secret, "abc");
+    ctr_docker_auth_finish(&got);
+    /* {"username":"ann","password":"s3cret","serveraddress":"other:1"}: another registry's; it is not told what it is */
+    assert_int_equal(
+        auth("eyJ1c2VybmFtZSI6ImFubiIsInBhc3N3b3JkIjoiczNjcmV0Iiwic2VydmVyYWRkcmVzcy"
+             "I6Im90aGVyOjEifQ==",
+             &got, &err),
+        -EINVAL);
+    assert_null(got.secret);
+    assert_null(strstr(err.msg, "s3cret"));
+    assert_non_null(strstr(err.msg, "other:1"));
+    /* no base64, no JSON, no object */
+    static const char *const bad[] = {"e3 0=", "e30=x", "eyI", "W10=", "NQ=="};
+    for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
+        assert_int_equal(auth(bad[i], &got, &err), -EINVAL);
+    }
+    char *longer = calloc(1, 70000);
+    memset(longer, 'A', 69999);
+    assert_int_equal(auth(longer, &got, &err), -EINVAL);
+    free(longer);
+}
+
+static void
 test_words(void **state)
 {
     json_t *c = parse(
@@ -386,6 +475,8 @@ main(void)
         cmocka_unit_test(test_create_refused),
         cmocka_unit_test(test_exec),
         cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_registry_host),
+        cmocka_unit_test(test_docker_auth),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_splice_half_close),
         cmocka_unit_test(test_splice_client_gone),

@@ -46,6 +46,7 @@ test_defaults(void **state)
     assert_int_equal(engine->cpus, 1);
     assert_int_equal(engine->memory, 256 << 20);
     assert_int_equal(engine->disk, UINT64_C(64) << 30);
+    assert_false(engine->disk_set);
     assert_int_equal(engine->log_size, 64 << 20);
     assert_int_equal(engine->console_size, 256 << 10);
     assert_int_equal(engine->max_image, UINT64_C(64) << 30);
