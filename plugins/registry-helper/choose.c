@@ -74,7 +74,8 @@ choose_rest(const struct helper *helper, const json_t *document, char ret[HELPER
         (void) snprintf(ret, HELPER_NAME_MAX + 1, "%s", helper->everywhere);
         return 0;
     }
-    if (store == NULL || json_is_null(store) || json_string_length(store) == 0) {
+    if (store == NULL || json_is_null(store) ||
+        (json_is_string(store) && json_string_length(store) == 0)) {
         return ctr_fail(err, -ENOENT, "no credential helper is configured");
     }
     return take_name(store, "credsStore", ret, err);
