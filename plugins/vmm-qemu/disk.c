@@ -116,7 +116,8 @@ add_extent(struct command *command, const struct vmdk_extent *extent, unsigned s
     return add_to_set(command, fd, set, extent->path, err);
 }
 
-/* The descriptor for QEMU in a file without a name, open for reading only. */
+/* The descriptor for QEMU in a file without a name, open for reading only. No empty line may stand before an extent: QEMU 7.2 would read past
+ * its end and take that extent twice. */
 static int
 write_descriptor(const struct vmdk *vmdk, unsigned first_set)
 {
@@ -127,7 +128,7 @@ write_descriptor(const struct vmdk *vmdk, unsigned first_set)
         return -errno;
     }
     bool written = dprintf(fd, "# Disk DescriptorFile\nversion=1\nCID=fffffffe\n"
-                               "parentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n\n") > 0;
+                               "parentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n") > 0;
     for (size_t i = 0; i < vmdk->n && written; i++) {
         written = dprintf(fd, "RW %llu FLAT \"/dev/fdset/%zu\" %llu\n",
                           (unsigned long long) vmdk->extents[i].sectors, first_set + i,
