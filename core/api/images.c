@@ -128,13 +128,29 @@ api_missing_image(struct ctr_request *request, struct ctr_error *err)
                : err->code;
 }
 
+/* What Docker has no words for: the platform's manifest, and the artifacts that refer to it. */
+static json_t *
+ours(struct ctr_request *request, const json_t *image)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    const char *manifest = ctr_json_str(image, "manifest", "");
+    json_t *referrers =
+        ctr_image_referrers(ctr_engine_images(request->engine), manifest, &ignored);
+    return json_pack("{s:s,s:o}", "Manifest", manifest, "Referrers",
+                     referrers != NULL ? referrers : json_array());
+}
+
 int
 api_image(struct ctr_request *request, struct ctr_error *err)
 {
     CTR_AUTO(json)
     json_t *image = ctr_engine_image_inspect(request->engine, request->capture, "", err);
-    return image == NULL ? api_missing_image(request, err)
-                         : api_json(request, 200, docker_image(image));
+    if (image == NULL) {
+        return api_missing_image(request, err);
+    }
+    json_t *document = docker_image(image);
+    (void) json_object_set_new(document, "Ctr", ours(request, image));
+    return api_json(request, 200, document);
 }
 
 int

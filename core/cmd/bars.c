@@ -45,7 +45,7 @@ ctl_bars_is_done(const char *status)
 {
     static const char *const heads[] = {
         "Pull complete", "Already exists", "Pushed", "Layer already exists",
-        "Mounted from",  "Skipped",        "Failed"};
+        "Mounted",  "Skipped",        "Failed"};
     for (size_t i = 0; i < CTR_LENGTH(heads); i++) {
         if (ctr_starts_with(status, heads[i])) {
             return true;
@@ -320,7 +320,8 @@ ctl_bars_line(struct ctl_bars *bars, const char *text)
 {
     bool done = true;
     for (size_t i = 0; i < bars->n; i++) {
-        done &= ctl_bars_is_done(bars->bars[i].status);
+        const char *status = bars->bars[i].status;
+        done &= ctl_bars_is_done(status) || strcmp(status, "Download complete") == 0;
     }
     if (done) {
         ctl_bars_end(bars);
