@@ -5,7 +5,7 @@
  * digest before looking for it either finds it and keeps it, or finds it gone and fetches it. A document that cannot be
  * read says nothing about what it needs: then nothing is removed.
  */
-#include "core/image/image-priv.h"
+#include "core/image/documents.h"
 #include <sys/stat.h>
 
 struct collect {
@@ -43,36 +43,41 @@ collect_chains(struct collect *collect, const json_t *manifest)
     return chains == NULL ? -ENOMEM : rc;
 }
 
+struct collect_level {
+    struct collect *collect;
+    int depth;
+};
+
+static int collect_mark(struct collect *collect, const char *digest, int depth);
+
+static int
+collect_part(void *arg, const json_t *descriptor, enum document_part part)
+{
+    const struct collect_level *level = arg;
+    struct collect *collect = level->collect;
+    const char *name = ctr_json_str(descriptor, "digest", "");
+    bool deeper = part == PART_DOCUMENT && level->depth <= IMAGE_MAX_DEPTH &&
+                  ctr_blob_exists(collect->images->store, name, NULL);
+    return deeper ? collect_mark(collect, name, level->depth + 1) : collect_need(collect, name);
+}
+
+/* Read loosely: an attestation in an index needs its blobs too, but makes no chains. */
 static int
 collect_mark(struct collect *collect, const char *digest, int depth)
 {
     struct ctr_error inner = CTR_ERROR_INIT;
+    struct collect_level level = {.collect = collect, .depth = depth};
     int rc = collect_need(collect, digest);
-    CTR_AUTO(json) json_t *document = image_document(collect->images, digest, NULL, &inner);
+    CTR_AUTO(json) json_t *document = document_read(collect->images, digest, NULL, &inner);
     if (rc < 0 || document == NULL) {
         return rc < 0 ? rc : ctr_fail(collect->err, -EBADMSG, "%s", inner.msg);
     }
-    bool index = manifest_kind(document) == MEDIA_INDEX;
-    size_t i = 0;
-    json_t *below = NULL;
-    json_array_foreach(json_object_get(document, index ? "manifests" : "layers"), i, below)
-    {
-        const char *name = ctr_json_str(below, "digest", "");
-        enum media kind = media_kind(ctr_json_str(below, "mediaType", ""));
-        bool deeper = index && (kind == MEDIA_INDEX || kind == MEDIA_MANIFEST) &&
-                      depth <= IMAGE_MAX_DEPTH &&
-                      ctr_blob_exists(collect->images->store, name, NULL);
-        rc = deeper ? collect_mark(collect, name, depth + 1) : collect_need(collect, name);
-        if (rc < 0) {
-            return rc;
-        }
+    rc = document_below(document, collect_part, &level);
+    if (rc < 0 || json_object_get(document, "manifests") != NULL) {
+        return rc;
     }
-    if (index) {
-        return 0;
-    }
-    const json_t *config = json_object_get(document, "config");
-    rc = collect_need(collect, ctr_json_str(config, "digest", ""));
-    return rc < 0 ? rc : collect_chains(collect, document);
+    CTR_AUTO(json) json_t *image = image_document(collect->images, digest, NULL, &inner);
+    return image != NULL ? collect_chains(collect, image) : 0;
 }
 
 static int

@@ -84,10 +84,10 @@ save_folder_begin(struct save *save, int folder, struct ctr_error *err)
     rc = rc < 0 ? rc : ctr_manifest_check(index, length, NULL, &there, err);
     if (rc == 0 && manifest_kind(there) != MEDIA_INDEX) {
         json_decref(there);
-        rc = ctr_fail(err, -EBADMSG, "index.json of the folder is no list of images");
+        rc = ctr_fail(err, -EBADMSG, "it is no list of images");
     }
     if (rc < 0) {
-        return ctr_prefix(err, "the folder's layout cannot be added to");
+        return ctr_prefix(err, "the folder cannot be added to: index.json");
     }
     json_decref(save->index);
     save->index = there;

@@ -311,7 +311,7 @@ save_plan(struct save *save, const char *text, const char *platform, struct ctr_
         free(found.key);
         return rc;
     }
-    bool one = chosen || found.manifest[0] != '\0';
+    bool one = chosen || found.manifest[0] != '\0' || strcmp(found.top, image.manifest) == 0;
     int whole = one ? 0 : plan_check(&level, found.top, PART_DOCUMENT);
     if (whole == -ENOENT) {
         rc = plan_parts(save, found.key, found.top, image.manifest, err);

@@ -5,6 +5,8 @@
 #include "core/image/documents.h"
 #include "core/image/stream.h"
 
+#define VERIFY_MAX_INDEX ((size_t) 64 << 20) /* index.json of the store */
+
 enum blob_state { BLOB_WHOLE, BLOB_MISSING, BLOB_DAMAGED };
 
 struct verify {
@@ -453,9 +455,10 @@ verify_layout(struct verify *verify)
     if (path == NULL) {
         return verify_fail_memory(verify);
     }
-    CTR_AUTO(json) json_t *before = ctr_read_json(path, SIZE_MAX, &ignored);
+    CTR_AUTO(json) json_t *before = ctr_read_json(path, VERIFY_MAX_INDEX, &ignored);
     int rc = ctr_store_write_index(store, verify->err);
-    CTR_AUTO(json) json_t *after = rc == 0 ? ctr_read_json(path, SIZE_MAX, verify->err) : NULL;
+    CTR_AUTO(json)
+    json_t *after = rc == 0 ? ctr_read_json(path, VERIFY_MAX_INDEX, verify->err) : NULL;
     if (after == NULL) {
         return verify->err->code;
     }
