@@ -1,0 +1,1 @@
+$(eval $(call ctr-plugin,registry-odd,odd.c,,,tests/plugins))
