@@ -9,6 +9,12 @@ for so in "$BUILD"/lib/ctr/plugins/*.so "$BUILD"/tests/plugins/storage-mem.so; d
     storage-mem) printf '[options]\n' ;;
     storage-*) printf '[options]\nsize = 256M\n' ;;
     registry-file) echo '{}' >"$T/config.json"; printf '[options]\npath = %s\n' "$T/config.json" ;;
+    registry-helper)
+        (umask 022; mkdir "$T/bin"; cp "$ROOT/tests/hostile/credential-helper" "$T/bin/docker-credential-ring")
+        printf '[options]\nhelper = ring\npath = %s:/usr/bin:/bin\n' "$T/bin" ;;
+    registry-env)
+        export CONFORM_USER=alice CONFORM_TOKEN=token-of-env
+        printf '[options]\nhost = ghcr.io\nuser = CONFORM_USER\nsecret = CONFORM_TOKEN\n[conform]\nhost = ghcr.io\nuser = alice\nsecret = token-of-env\n' ;;
     *) printf '[options]\n' ;;
     esac >"$T/$name.ini"
     case $name in
