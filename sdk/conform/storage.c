@@ -1,14 +1,10 @@
 /*
- * Checks of storage plugins: the life cycle of <ctr/storage.h>, its mistakes, hostile layers, two instances, and a second open.
+ * Checks of storage plugins: the life cycle of <ctr/storage.h>, its mistakes, hostile layers, two instances, and a second open; for those
+ * that keep layers by themselves (storage-layers.c) and for those that do not.
  */
-#include "sdk/conform/conform.h"
+#include "sdk/conform/storage.h"
 #include <errno.h>
 #include <unistd.h>
-
-#define CHAIN_A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define CHAIN_B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define CHAIN_C "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-#define ESCAPED "/tmp/ctr-conform-escaped"
 
 struct disks {
     int n, roots, uppers, bad;
@@ -21,16 +17,18 @@ on_disk(void *arg, const struct ctr_disk *disk)
     disks->n++;
     disks->roots += disk->role == CTR_DISK_ROOT;
     disks->uppers += disk->role == CTR_DISK_UPPER;
-    disks->bad += disk->format != CTR_DISK_RAW || disk->path == NULL || disk->path[0] != '/' ||
-                  access(disk->path, R_OK) != 0 || disk->fstype == NULL ||
-                  disk->options == NULL;
+    bool vmdk = disk->format == CTR_DISK_VMDK && (disk->flags & CTR_DISK_READ_ONLY) != 0;
+    disks->bad += (disk->format != CTR_DISK_RAW && !vmdk) || disk->path == NULL ||
+                  disk->path[0] != '/' || access(disk->path, R_OK) != 0 ||
+                  disk->fstype == NULL || disk->options == NULL;
     disks->bad += disk->role == CTR_DISK_LOWER && !(disk->flags & CTR_DISK_READ_ONLY);
 }
 
 static void
-on_name(void *arg, const char *name, int32_t committed)
+on_name(void *arg, const char *name, int32_t state)
 {
-    *(int *) arg += (strcmp(name, CHAIN_A) == 0 || strcmp(name, CHAIN_B) == 0) && committed;
+    *(int *) arg += (strcmp(name, CHAIN_A) == 0 || strcmp(name, CHAIN_B) == 0) &&
+                    state == CTR_STORAGE_CHAIN;
 }
 
 /* A fresh error for each call, and the message shown when a check fails. */
@@ -109,12 +107,56 @@ containers(struct conform *kit, const struct ctr_storage_ops *ops, void *self)
     conform_check(kit, ops->disks(self, "c1", on_disk, &disks, &err) == 0, "disks: %s",
                   err.msg);
     conform_check(kit, disks.n > 0 && disks.bad == 0 && disks.roots + disks.uppers == 1,
-                  "%d disks, each a readable raw file, one of them writable", disks.n);
+                  "%d disks, each a readable file, raw or VMDK, one of them writable", disks.n);
     conform_check(kit, ops->usage(self, "c1", &usage, &err) == 0, "usage: %s", err.msg);
     conform_check(kit, ops->usage(self, "nothing", &usage, &err) == -ENOENT,
                   "usage of a missing key says ENOENT");
     conform_check(kit, ops->disks(self, "nothing", on_disk, &disks, &err) == -ENOENT,
                   "disks of a missing key says ENOENT");
+}
+
+/* What the next open finds: a key that was never committed. */
+static void
+leave_half_made(struct conform *kit, const struct ctr_storage_ops *ops, void *self)
+{
+    const struct ctr_storage_limits limits = {.size = sizeof limits};
+    if (ops->chain != NULL) {
+        conform_layers_half_made(kit, ops, self);
+        return;
+    }
+    conform_check(kit, ops->prepare(self, "half", NULL, &limits, &err) == 0,
+                  "prepare, left half-made");
+}
+
+/* The second open: all that was reported as done is there, and can be removed. */
+static void
+open_again(struct conform *kit, const struct ctr_storage_ops *ops, struct ctr_host *host)
+{
+    void *self = NULL;
+    struct disks disks = {0};
+    struct ctr_storage_usage usage = {.size = sizeof usage};
+    if (!conform_check(kit, ops->open(host, &self, &err) == 0, "open again: %s", err.msg)) {
+        return;
+    }
+    conform_check(kit, ops->disks(self, "c1", on_disk, &disks, &err) == 0,
+                  "the clone is still there");
+    conform_check(kit, ops->remove(self, "half", &err) == 0,
+                  "what was half-made can be removed");
+    if (ops->list != NULL) {
+        int n = 0;
+        conform_check(kit, ops->list(self, on_name, &n, &err) == 0 && n == 2,
+                      "list shows both chains");
+    }
+    conform_check(kit, ops->remove(self, "c1", &err) == 0 && ops->remove(self, "c2", &err) == 0,
+                  "remove of clones: %s", err.msg);
+    conform_check(kit, ops->remove(self, CHAIN_B, &err) == 0, "remove of a chain: %s", err.msg);
+    conform_check(kit, ops->usage(self, CHAIN_B, &usage, &err) == -ENOENT, "and it is gone");
+    conform_check(kit, ops->remove(self, CHAIN_A, &err) == 0, "remove of the other: %s",
+                  err.msg);
+    if (ops->chain != NULL) {
+        conform_layers_end(kit, ops, self);
+    }
+    ops->close(self);
 }
 
 void
@@ -131,37 +173,21 @@ conform_storage(struct conform *kit)
         return;
     }
     conform_check(kit, ops.open(second, &other, &err) == 0, "a second instance: %s", err.msg);
-    build_chains(kit, &ops, self);
-    hostile_layers(kit, &ops, self);
+    if (ops.chain != NULL) {
+        conform_layers(kit, &ops, self);
+    } else {
+        build_chains(kit, &ops, self);
+        hostile_layers(kit, &ops, self);
+    }
     containers(kit, &ops, self);
     struct ctr_storage_usage usage = {.size = sizeof usage};
     conform_check(kit, ops.usage(other, CHAIN_A, &usage, &err) == -ENOENT,
                   "the second instance knows nothing of the first's chains");
-    const struct ctr_storage_limits limits = {.size = sizeof limits};
-    conform_check(kit, ops.prepare(self, "half", NULL, &limits, &err) == 0,
-                  "prepare, left half-made");
+    leave_half_made(kit, &ops, self);
     ops.close(self);
     ops.close(other);
     ops.close(NULL);
-
-    conform_check(kit, ops.open(host, &self, &err) == 0, "open again: %s", err.msg);
-    struct disks disks = {0};
-    conform_check(kit, ops.disks(self, "c1", on_disk, &disks, &err) == 0,
-                  "the clone is still there");
-    conform_check(kit, ops.remove(self, "half", &err) == 0,
-                  "what was half-made can be removed");
-    if (ops.list != NULL) {
-        int n = 0;
-        conform_check(kit, ops.list(self, on_name, &n, &err) == 0 && n == 2,
-                      "list shows both chains");
-    }
-    conform_check(kit, ops.remove(self, "c1", &err) == 0 && ops.remove(self, "c2", &err) == 0,
-                  "remove of clones: %s", err.msg);
-    conform_check(kit, ops.remove(self, CHAIN_B, &err) == 0, "remove of a chain: %s", err.msg);
-    conform_check(kit, ops.usage(self, CHAIN_B, &usage, &err) == -ENOENT, "and it is gone");
-    conform_check(kit, ops.remove(self, CHAIN_A, &err) == 0, "remove of its parent: %s",
-                  err.msg);
-    ops.close(self);
+    open_again(kit, &ops, host);
     conform_host_destroy(host);
     conform_host_destroy(second);
 }

@@ -2,11 +2,11 @@
 # Every plugin of the tree passes the SDK's conformance kit.
 . "$(dirname "$0")/../lib.sh"
 bad=0 n=0
-for so in "$BUILD"/lib/ctr/plugins/*.so "$BUILD"/tests/plugins/storage-mem.so; do
+for so in "$BUILD"/lib/ctr/plugins/*.so "$BUILD"/tests/plugins/storage-mem.so "$BUILD"/tests/plugins/storage-mem-layers.so; do
     [ -f "$so" ] || fail "$so was not built"
     name=$(basename "$so" .so)
     case $name in
-    storage-mem) printf '[options]\n' ;;
+    storage-mem*) printf '[options]\n' ;;
     storage-*) printf '[options]\nsize = 256M\n' ;;
     registry-file) echo '{}' >"$T/config.json"; printf '[options]\npath = %s\n' "$T/config.json" ;;
     registry-helper)
