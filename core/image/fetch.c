@@ -77,9 +77,11 @@ fetch_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_e
     if (rc < 0) {
         /* What is right so far is kept to go on with, unless the disk is full: then all of this pull goes. */
         bool full = op_disk_full(op, rc == -ENOSPC);
-        ctr_ingest_abort(fetch.ingest, rc != -EBADMSG && rc != -EFBIG && !full);
-        return rc;
+        bool wrong = rc == -EBADMSG || rc == -EFBIG;
+        ctr_ingest_abort(fetch.ingest, !wrong && !full);
+        return wrong && remote_distrust(remote) ? fetch_blob(remote, digest, size, err) : rc;
     }
     rc = ctr_ingest_commit(fetch.ingest, NULL, err);
-    return rc == -EBADMSG && resumed ? fetch_blob(remote, digest, size, err) : rc;
+    bool again = rc == -EBADMSG && (resumed || remote_distrust(remote));
+    return again ? fetch_blob(remote, digest, size, err) : rc;
 }

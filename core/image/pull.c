@@ -5,6 +5,8 @@
 #include "core/image/remote.h"
 
 #define PULL_THREADS 3
+#define PULL_MAX_REFERRED                                                                      \
+    4 /* documents whose referrers are asked for: not those of a whole index */
 
 struct pull {
     struct image_op op;
@@ -12,7 +14,7 @@ struct pull {
     struct ctr_ref ref;
     struct ctr_platform platform;
     const struct ctr_credential *credential; /* the caller's own, or NULL */
-    char top[72], top_type[160]; /* what the reference names */
+    char top[72], top_type[160];             /* what the reference names */
     uint64_t top_size;
     json_t *documents; /* {digest: text} of indexes and manifests to be stored */
     json_t *manifest, *config;
@@ -25,12 +27,43 @@ struct pull {
 
 /* --- documents --- */
 
+/* Does the tag still name what it named here? Asked without fetching it: a registry counts what is fetched. 1: yes, and ret_digest
+ * is in the store; 0: fetch it. */
+static int
+pull_is_unchanged(struct pull *pull, const char *tag, char ret_digest[72],
+                  struct ctr_error *err)
+{
+    struct ctr_store *store = pull->op.images->store;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    CTR_AUTO(free) char *key = ctr_ref_full(&pull->ref);
+    CTR_AUTO(json)
+    json_t *record = key != NULL ? ctr_record_get(store, "image", key, &ignored) : NULL;
+    char type[160];
+    uint64_t size = 0;
+    if (record == NULL) {
+        return 0;
+    }
+    int rc = remote_head(&pull->remote, tag, ret_digest, type, &size, err);
+    if (rc == -ENOTSUP || rc == -ENOENT || rc == -EACCES) {
+        return 0; /* the answer to a GET says more */
+    }
+    return rc < 0 ? rc : ctr_blob_exists(store, ret_digest, NULL);
+}
+
 /* By tag, or by digest from the store where it is. */
 static int
 pull_document(struct pull *pull, const char *name, const char *media_type, json_t **ret,
               char ret_digest[72], uint64_t *ret_size, struct ctr_error *err)
 {
     struct ctr_images *images = pull->op.images;
+    char here[72];
+    if (!ctr_is_digest(name)) {
+        int rc = pull_is_unchanged(pull, name, here, err);
+        if (rc < 0) {
+            return rc;
+        }
+        name = rc == 1 ? here : name;
+    }
     if (ctr_is_digest(name)) {
         int rc = lease_add(&pull->op, name, err);
         if (rc < 0) {
@@ -237,6 +270,24 @@ pull_store(struct pull *pull, struct ctr_error *err)
     return image_record(images, key, pull->top, pull->top_type, pull->top_size, err);
 }
 
+/* After a pull that brought something: where its layers are from, and what refers to it there. */
+static void
+pull_note(struct pull *pull)
+{
+    const char *digest = NULL;
+    json_t *text = NULL;
+    size_t n = 0;
+    json_object_foreach(pull->documents, digest, text)
+    {
+        if (n++ < PULL_MAX_REFERRED) {
+            referrers_record(&pull->remote, digest);
+        }
+    }
+    if (n > 0) {
+        sources_note(pull->op.images, pull->manifest, &pull->ref);
+    }
+}
+
 static int
 pull_run(struct pull *pull, struct ctr_error *err)
 {
@@ -252,7 +303,11 @@ pull_run(struct pull *pull, struct ctr_error *err)
     rc = pull_choose(pull, document, err);
     rc = rc < 0 ? rc : pull_config(pull, err);
     rc = rc < 0 ? rc : pull_layers(pull, err);
-    return rc < 0 ? rc : pull_store(pull, err);
+    rc = rc < 0 ? rc : pull_store(pull, err);
+    if (rc == 0) {
+        pull_note(pull);
+    }
+    return rc;
 }
 
 static int

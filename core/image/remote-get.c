@@ -113,10 +113,12 @@ head_take(struct endpoint *endpoint, const char *name, struct http_response *res
                              .accept = MEDIA_ACCEPT,
                              .total_s = endpoint->remote->op->images->limits.total_s};
     int rc = remote_ask(endpoint, &call, response, err);
-    if (rc == 0 && response->status != 200) {
+    bool unknown =
+        response->status == 400 || response->status == 405 || response->status == 501;
+    if (rc == 0 && response->status != 200 && !unknown) {
         return remote_fail(endpoint, response, "the manifest", err);
     }
-    if (rc == 0 && (!ctr_is_digest(response->digest) || response->length < 0)) {
+    if (rc == 0 && (unknown || !ctr_is_digest(response->digest) || response->length < 0)) {
         return ctr_fail(err, -ENOTSUP, "the registry does not tell a manifest's digest");
     }
     return rc;
@@ -149,6 +151,7 @@ struct blob_fetch {
     uint64_t offset; /* of the next byte that the sink gets */
     uint64_t skip;   /* bytes of this answer that the sink has had */
     bool no_range;   /* the registry refused one */
+    bool refused;    /* by the sink: another address would be too */
 };
 
 /* The answer's head: does it carry the bytes that are missing? */
@@ -183,6 +186,7 @@ blob_sink(void *arg, const void *bytes, size_t length, struct ctr_error *err)
     }
     int rc = fetch->blob->sink(fetch->blob->arg, (const char *) bytes + had, length, err);
     fetch->offset += rc < 0 ? 0 : length;
+    fetch->refused = rc < 0;
     return rc;
 }
 
@@ -256,7 +260,7 @@ remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_er
         fetch.endpoint = remote_home(remote);
         return blob_get(&fetch, err);
     }
-    while (rc < 0 && (at = remote_next(remote, at, rc, err)) != NULL) {
+    while (rc < 0 && !fetch.refused && (at = remote_next(remote, at, rc, err)) != NULL) {
         fetch.endpoint = at;
         fetch.no_range = false;
         rc = blob_get(&fetch, err);
