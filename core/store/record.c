@@ -3,6 +3,7 @@
  * synchronous=FULL, so that a write that returned survives power loss. A damaged database is an error, never emptied.
  */
 #include "core/store/store-priv.h"
+#include <sys/statvfs.h>
 
 static const char *const statement_text[STATEMENT_COUNT] = {
     [STATEMENT_PUT] = ("INSERT INTO record(tab, key, value) VALUES(?1, ?2, ?3) "
@@ -18,6 +19,14 @@ static const char schema[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; 
                              "CREATE TABLE IF NOT EXISTS record(tab TEXT NOT NULL, "
                              "key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(tab, key)) "
                              "WITHOUT ROWID; PRAGMA user_version=1;";
+
+static bool
+record_disk_is_full(const struct ctr_store *store)
+{
+    struct statvfs st;
+    return statvfs(store->data, &st) == 0 &&
+           (st.f_bavail == 0 || (st.f_files != 0 && st.f_favail == 0));
+}
 
 /* The error of a failed SQLite call. Called with the mutex held, or before the store is shared. */
 static int
@@ -36,10 +45,13 @@ record_fail(const struct ctr_store *store, int status, const char *what, struct 
             code = map[i].code;
         }
     }
-    /* SQLite calls a full disk many things; the system's own word is better. */
+    /* SQLite calls a full disk many things, and that no file can be made "unable to open"; the system's own word is better. */
     int system = store->db != NULL && code != -EBADMSG && code != -EEXIST
                      ? sqlite3_system_errno(store->db)
                      : 0;
+    if (code == -EACCES && record_disk_is_full(store)) {
+        system = ENOSPC;
+    }
     const char *why = store->db != NULL ? sqlite3_errmsg(store->db) : sqlite3_errstr(status);
     return ctr_fail(err, system == ENOSPC ? -ENOSPC : code, "%s in %s/state.db: %s%s", what,
                     store->data, system == ENOSPC ? strerror(system) : why,
