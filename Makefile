@@ -154,6 +154,9 @@ install: all
 	install -m 644 $(SDK_LIBS) $(DESTDIR)$(PREFIX)/lib
 	install -d -m 755 $(DESTDIR)$(PREFIX)/share/ctr/template
 	install -m 644 $(filter-out %.so,$(wildcard sdk/template/*)) $(DESTDIR)$(PREFIX)/share/ctr/template
+	for example in $(notdir $(wildcard sdk/examples/*)); do to=$(DESTDIR)$(PREFIX)/share/ctr/examples/$$example; \
+	  install -d -m 755 $$to; for file in $$(git -C sdk/examples/$$example ls-files 2>/dev/null || ls sdk/examples/$$example); do \
+	  mode=644; [ -x sdk/examples/$$example/$$file ] && mode=755; install -m $$mode sdk/examples/$$example/$$file $$to; done; done
 	install -m 644 $(wildcard sdk/include/ctr/*.h) $(DESTDIR)$(PREFIX)/include/ctr
 	install -m 644 $(CONF) $(DESTDIR)$(PREFIX)/etc/ctr
 	sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@VERSION@,$(VERSION),g' sdk/ctr-sdk.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/ctr-sdk.pc
