@@ -17,12 +17,23 @@ on_loaded(void *arg, const char *reference)
     job_line(job, json_pack("{s:s}", "stream", text == NULL ? "" : text));
 }
 
+/* A bad archive is the client's trouble, not ours. */
+static int
+archive_result(int rc, struct ctr_error *err)
+{
+    if (rc == -EBADMSG) {
+        err->code = -EINVAL;
+    }
+    return rc;
+}
+
 static int
 load_work(struct ctr_api_job *job, struct ctr_error *err)
 {
     struct ctr_progress quiet = job->progress;
     quiet.step = NULL;
-    return ctr_engine_load_fd(job->engine, job->input[0], &quiet, on_loaded, job, err);
+    return archive_result(
+        ctr_engine_load_fd(job->engine, job->input[0], &quiet, on_loaded, job, err), err);
 }
 
 int
@@ -42,7 +53,8 @@ load_path_work(struct ctr_api_job *job, struct ctr_error *err)
 {
     struct ctr_progress quiet = job->progress;
     quiet.step = NULL;
-    return ctr_engine_load_path(job->engine, job->path, &quiet, on_loaded, job, err);
+    return archive_result(
+        ctr_engine_load_path(job->engine, job->path, &quiet, on_loaded, job, err), err);
 }
 
 int
@@ -72,7 +84,7 @@ import_work(struct ctr_api_job *job, struct ctr_error *err)
                          ctr_json_str(job->options, "message", ""),
                          json_object_get(job->options, "changes"), job->platform, &quiet, id,
                          err) < 0) {
-        return err->code;
+        return archive_result(err->code, err);
     }
     job_line(job, json_pack("{s:s}", "status", id));
     return 0;

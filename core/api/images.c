@@ -8,33 +8,45 @@
 
 /* "busybox" is all its tags, "busybox:1.*" some. */
 static bool
-is_named(const json_t *image, const char *pattern)
+is_named(const char *reference, const char *pattern)
 {
-    size_t i;
-    json_t *reference;
+    CTR_AUTO(free) char *name = strdup(reference);
+    if (name == NULL || fnmatch(pattern, name, 0) == 0) {
+        return name != NULL;
+    }
+    char *slash = strrchr(name, '/');
+    char *cut = strpbrk(slash != NULL ? slash : name, ":@");
+    if (cut != NULL) {
+        *cut = '\0';
+    }
+    return fnmatch(pattern, name, 0) == 0;
+}
+
+/* Of an image's names only those are left that the reference filter wants. */
+static void
+keep_named(const json_t *patterns, json_t *image)
+{
+    json_t *kept = json_array(), *reference, *pattern;
+    size_t i, k;
     json_array_foreach(json_object_get(image, "references"), i, reference)
     {
-        CTR_AUTO(free) char *name = strdup(json_string_value(reference));
-        if (name == NULL || fnmatch(pattern, name, 0) == 0) {
-            return name != NULL;
+        bool wanted = false;
+        json_array_foreach((json_t *) patterns, k, pattern)
+        {
+            wanted |= is_named(json_string_value(reference), json_string_value(pattern));
         }
-        char *slash = strrchr(name, '/');
-        char *cut = strpbrk(slash != NULL ? slash : name, ":@");
-        if (cut != NULL) {
-            *cut = '\0';
-        }
-        if (fnmatch(pattern, name, 0) == 0) {
-            return true;
+        if (wanted) {
+            (void) json_array_append(kept, reference);
         }
     }
-    return false;
+    (void) json_object_set_new(image, "references", kept);
 }
 
 static bool
 value_fits(const char *filter, const char *value, const json_t *image)
 {
     if (strcmp(filter, "reference") == 0) {
-        return is_named(image, value);
+        return json_array_size(json_object_get(image, "references")) > 0; /* see keep_named */
     }
     if (strcmp(filter, "dangling") == 0) {
         bool wanted = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
@@ -111,6 +123,9 @@ api_images(struct ctr_request *request, struct ctr_error *err)
     size_t i;
     json_array_foreach(images, i, image)
     {
+        if (json_array_size(json_object_get(filters, "reference")) > 0) {
+            keep_named(json_object_get(filters, "reference"), image);
+        }
         if (image_fits(filters, image)) {
             (void) json_array_append_new(list, docker_image_summary(image));
         }
