@@ -2,6 +2,7 @@
  * What images take: blobs in the store, shared or not, what lies beside them (pulls in the making, damaged blobs), and what the storages made of them.
  */
 #include "core/image/usage.h"
+#include "core/image/documents.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -115,12 +116,26 @@ struct usage {
     struct ctr_images *images;
     json_t *sizes;  /* {digest: bytes} of all blobs */
     json_t *counts; /* {digest: number of images that need it} */
-    json_t *named;  /* {digest: true} needed by an image with a name */
+    json_t *named;  /* {digest: true} below a record with a name */
     json_t *list;   /* the answer's "images", each with "blobs": {digest: bytes} for now */
+    json_t *by_id;  /* {image ID: its entry in the list} */
 };
 
 static int
-usage_need(const struct usage *usage, json_t *blobs, const char *digest, bool named)
+usage_image(void *arg, const struct ctr_image *image)
+{
+    const struct usage *usage = arg;
+    json_t *entry = json_pack("{s:s, s:O, s:{}}", "id", image->id, "references",
+                              image->references, "blobs");
+    return json_array_append_new(usage->list, entry) < 0 ||
+                   json_object_set(usage->by_id, image->id, entry) < 0
+               ? -ENOMEM
+               : 0;
+}
+
+/* Once for each image. */
+static int
+usage_need(const struct usage *usage, json_t *blobs, const char *digest)
 {
     const json_t *size = json_object_get(usage->sizes, digest);
     if (size == NULL || json_object_get(blobs, digest) != NULL) {
@@ -129,34 +144,70 @@ usage_need(const struct usage *usage, json_t *blobs, const char *digest, bool na
     int64_t count = ctr_json_int(usage->counts, digest, 0);
     bool ok =
         json_object_set_new(blobs, digest, json_integer(json_integer_value(size))) == 0 &&
-        json_object_set_new(usage->counts, digest, json_integer((json_int_t) count + 1)) == 0 &&
-        (!named || json_object_set_new(usage->named, digest, json_true()) == 0);
+        json_object_set_new(usage->counts, digest, json_integer((json_int_t) count + 1)) == 0;
     return ok ? 0 : -ENOMEM;
 }
 
+struct usage_record {
+    const struct usage *usage;
+    const char *top;
+    int rc;
+};
+
+/* Several manifests may be of one image, packed in several ways. */
 static int
-usage_add(void *arg, const struct ctr_image *image)
+usage_manifest(void *arg, const char *digest, const json_t *manifest)
 {
-    const struct usage *usage = arg;
-    CTR_AUTO(json) json_t *blobs = json_object();
-    bool named = json_array_size(image->references) > 0;
-    int rc = blobs == NULL ? -ENOMEM : 0;
-    const char *const documents[] = {image->digest, image->manifest, image->id};
-    for (size_t i = 0; i < CTR_LENGTH(documents); i++) {
-        rc = rc < 0 ? rc : usage_need(usage, blobs, documents[i], named);
+    struct usage_record *record = arg;
+    const char *id = ctr_json_str(json_object_get(manifest, "config"), "digest", "");
+    json_t *blobs = json_object_get(json_object_get(record->usage->by_id, id), "blobs");
+    const char *const documents[] = {record->top, digest, id};
+    for (size_t i = 0; blobs != NULL && i < CTR_LENGTH(documents); i++) {
+        record->rc =
+            record->rc < 0 ? record->rc : usage_need(record->usage, blobs, documents[i]);
     }
     size_t i = 0;
     json_t *layer = NULL;
-    json_array_foreach(image->layers, i, layer)
+    json_array_foreach(json_object_get(manifest, "layers"), i, layer)
     {
-        rc = rc < 0 ? rc : usage_need(usage, blobs, ctr_json_str(layer, "digest", ""), named);
+        if (blobs != NULL && record->rc == 0) {
+            record->rc = usage_need(record->usage, blobs, ctr_json_str(layer, "digest", ""));
+        }
     }
-    if (rc == 0 && json_array_append_new(
-                       usage->list, json_pack("{s:s, s:O, s:O}", "id", image->id, "references",
-                                              image->references, "blobs", blobs)) < 0) {
-        rc = -ENOMEM;
+    return record->rc < 0 ? 1 : 0;
+}
+
+/* Marks all below a name: what has been marked is not looked at again. */
+static int
+usage_name(void *arg, const json_t *descriptor, enum document_part part)
+{
+    const struct usage *usage = arg;
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    if (json_object_get(usage->sizes, digest) == NULL ||
+        json_object_get(usage->named, digest) != NULL) {
+        return 0;
     }
-    return rc;
+    struct ctr_error damaged = CTR_ERROR_INIT;
+    CTR_AUTO(json)
+    json_t *document =
+        part == PART_DOCUMENT ? document_read(usage->images, digest, NULL, &damaged) : NULL;
+    if (json_object_set_new(usage->named, digest, json_true()) < 0) {
+        return -ENOMEM;
+    }
+    return document != NULL ? document_below(document, usage_name, arg) : 0;
+}
+
+static int
+usage_record(void *arg, const char *key, const json_t *value)
+{
+    struct usage *usage = arg;
+    struct ctr_error damaged = CTR_ERROR_INIT;
+    struct usage_record record = {.usage = usage, .top = ctr_json_str(value, "digest", "")};
+    (void) image_manifests(usage->images, record.top, usage_manifest, &record, &damaged);
+    if (record.rc < 0) {
+        return record.rc;
+    }
+    return ctr_is_digest(key) ? 0 : usage_name(usage, value, PART_DOCUMENT);
 }
 
 /* When all images are counted. */
@@ -266,11 +317,17 @@ ctr_images_usage(struct ctr_images *images, struct ctr_storage *const *storages,
     CTR_AUTO(json) json_t *counts = json_object();
     CTR_AUTO(json) json_t *named = json_object();
     CTR_AUTO(json) json_t *list = json_array();
-    struct usage usage = {
-        .images = images, .sizes = sizes, .counts = counts, .named = named, .list = list};
-    int rc = counts == NULL || named == NULL || list == NULL
+    CTR_AUTO(json) json_t *by_id = json_object();
+    struct usage usage = {.images = images,
+                          .sizes = sizes,
+                          .counts = counts,
+                          .named = named,
+                          .list = list,
+                          .by_id = by_id};
+    int rc = counts == NULL || named == NULL || list == NULL || by_id == NULL
                  ? -ENOMEM
-                 : ctr_image_each(images, usage_add, &usage, err);
+                 : ctr_image_each(images, usage_image, &usage, err);
+    rc = rc < 0 ? rc : ctr_record_each(images->store, "image", usage_record, &usage, err);
     json_t *answer = rc == 0 ? usage_answer(&usage, held) : NULL;
     if (answer == NULL && (rc == 0 || rc == -ENOMEM)) {
         (void) ctr_fail(err, -ENOMEM, "usage: out of memory");

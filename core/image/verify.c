@@ -334,6 +334,7 @@ heal_unpack(struct verify *verify, const char *key, struct ctr_error *err)
     return rc;
 }
 
+/* 1: healed. */
 static int
 heal(struct verify *verify, const char *key, const char *digest)
 {
@@ -347,9 +348,11 @@ heal(struct verify *verify, const char *key, const char *digest)
     if (rc == -ECANCELED) {
         return op_fail_cancelled(verify->err);
     }
-    rc = rc == 0 ? json_object_set_new(verify->entry, "healed", json_true())
-                 : json_object_set_new(verify->entry, "error", json_string(err.msg));
-    return rc < 0 ? verify_fail_memory(verify) : 0;
+    if (json_object_set_new(verify->entry, "healed", json_boolean(rc == 0)) < 0 ||
+        (rc < 0 && json_object_set_new(verify->entry, "error", json_string(err.msg)) < 0)) {
+        return verify_fail_memory(verify);
+    }
+    return rc == 0 ? 1 : 0;
 }
 
 /* --- records --- */
@@ -382,6 +385,48 @@ record_stands(const struct verify *verify, const char *key, const char *digest)
     return strcmp(ctr_json_str(now, "digest", ""), digest) == 0;
 }
 
+/* Looks at all that the record needs. */
+static int
+record_look(struct verify *verify, const json_t *value)
+{
+    struct place place = {.verify = verify, .depth = 1, .platform = ""};
+    bool ok = json_object_clear(verify->platforms) == 0 &&
+              json_object_set_new(verify->entry, "blobs", json_integer(0)) == 0 &&
+              json_object_set_new(verify->entry, "bytes", json_integer(0)) == 0;
+    return ok ? verify_document(&place, value) : verify_fail_memory(verify);
+}
+
+/* What was not whole is looked at anew. */
+static void
+record_forget(struct verify *verify)
+{
+    const char *key = NULL;
+    json_t *state = NULL;
+    void *next = NULL;
+    json_object_foreach_safe(verify->states, next, key, state)
+    {
+        if (json_integer_value(state) != BLOB_WHOLE) {
+            (void) json_object_del(verify->states, key);
+        }
+    }
+}
+
+/* Heals until nothing is missing: what a missing index lists shows only when it has come back. */
+static int
+record_heal(struct verify *verify, const char *key, const json_t *value)
+{
+    int rc = 1;
+    for (int i = 0; rc == 1 && json_object_size(verify->platforms) > 0; i++) {
+        rc = i <= IMAGE_MAX_DEPTH ? heal(verify, key, ctr_json_str(value, "digest", "")) : 0;
+        if (rc == 1) {
+            record_forget(verify);
+            int looked = record_look(verify, value);
+            rc = looked < 0 ? looked : rc;
+        }
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static int
 verify_record(void *arg, const char *key, const json_t *value)
 {
@@ -397,13 +442,12 @@ verify_record(void *arg, const char *key, const json_t *value)
     }
     verify->entry = entry;
     verify->platforms = platforms;
-    struct place place = {.verify = verify, .depth = 1, .platform = ""};
-    int rc = verify_document(&place, value);
+    int rc = record_look(verify, value);
     bool lacks = json_object_size(platforms) > 0;
     if (rc < 0 || (lacks && !record_stands(verify, key, digest))) {
         return rc < 0 ? rc : 0;
     }
-    rc = lacks && verify->heal ? heal(verify, key, digest) : 0;
+    rc = verify->heal ? record_heal(verify, key, value) : 0;
     if (rc == 0 && json_array_append(verify->answer, entry) < 0) {
         rc = verify_fail_memory(verify);
     }
