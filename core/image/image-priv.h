@@ -235,6 +235,15 @@ int storage_prepare(struct ctr_storage *storage, const char *key, const char *pa
 int storage_apply(struct ctr_storage *storage, const char *key, int fd, struct ctr_error *err);
 int storage_commit(struct ctr_storage *storage, const char *key, const char *chain_id,
                    struct ctr_error *err);
+/* Layers by themselves, where the plugin keeps them so; storage_layer_apply runs on several threads at once. */
+bool storage_has_layers(const struct ctr_storage *storage);
+int storage_layer_apply(struct ctr_storage *storage, const char *key, int fd,
+                        uint64_t max_bytes, struct ctr_error *err);
+int storage_layer_commit(struct ctr_storage *storage, const char *key, const char *diff_id,
+                         struct ctr_error *err);
+int storage_layer_remove(struct ctr_storage *storage, const char *name, struct ctr_error *err);
+int storage_chain(struct ctr_storage *storage, const char *chain_id,
+                  const char *const *diff_ids, uint32_t n, struct ctr_error *err);
 /* Calls each for all committed chains; 0 and nothing where the plugin cannot list. */
 int storage_each(struct ctr_storage *storage,
                  void (*each)(void *arg, const char *name, int32_t committed), void *arg,

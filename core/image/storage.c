@@ -172,6 +172,45 @@ storage_commit(struct ctr_storage *storage, const char *key, const char *chain_i
     return STORAGE_CALL(storage, commit, err, key, chain_id);
 }
 
+/* --- layers by themselves --- */
+
+bool
+storage_has_layers(const struct ctr_storage *storage)
+{
+    return storage->ops.chain != NULL;
+}
+
+/* The one call that is not kept one at a time. */
+int
+storage_layer_apply(struct ctr_storage *storage, const char *key, int fd, uint64_t max_bytes,
+                    struct ctr_error *err)
+{
+    struct ctr_storage_limits limits = {
+        .size = sizeof limits, .max_bytes = max_bytes, .max_entries = 4000000};
+    int rc = storage->ops.layer_apply(storage->self, key, fd, &limits, err);
+    return storage_result(storage, rc, "layer_apply", err);
+}
+
+int
+storage_layer_commit(struct ctr_storage *storage, const char *key, const char *diff_id,
+                     struct ctr_error *err)
+{
+    return STORAGE_CALL(storage, layer_commit, err, key, diff_id);
+}
+
+int
+storage_layer_remove(struct ctr_storage *storage, const char *name, struct ctr_error *err)
+{
+    return STORAGE_CALL(storage, layer_remove, err, name);
+}
+
+int
+storage_chain(struct ctr_storage *storage, const char *chain_id, const char *const *diff_ids,
+              uint32_t n, struct ctr_error *err)
+{
+    return STORAGE_CALL(storage, chain, err, chain_id, diff_ids, n);
+}
+
 int
 storage_each(struct ctr_storage *storage,
              void (*each)(void *arg, const char *name, int32_t committed), void *arg,

@@ -236,7 +236,10 @@ unpack_layer(struct unpack *unpack, size_t i, struct ctr_error *err)
         (void) close(ends[1]);
         return ctr_fail(err, rc, "start a thread: %s", strerror(-rc));
     }
-    int applied = storage_apply(unpack->storage, unpack->key, ends[0], err);
+    int applied =
+        storage_has_layers(unpack->storage)
+            ? storage_layer_apply(unpack->storage, unpack->key, ends[0], feed.source.max, err)
+            : storage_apply(unpack->storage, unpack->key, ends[0], err);
     bool more = applied == 0 && feed_has_more(ends[0]);
     (void) close(ends[0]);
     (void) pthread_join(thread, NULL);
@@ -288,11 +291,57 @@ unpack_range(struct unpack *unpack, size_t from, size_t to, struct ctr_error *er
                            to, err);
 }
 
+/* One layer by itself, under its diff_id. */
+static int
+unpack_one(struct unpack *unpack, size_t i, struct ctr_error *err)
+{
+    const char *diff_id = config_diff_id(unpack->image->config, i);
+    if (diff_id == NULL) {
+        return ctr_fail(err, -EBADMSG, "layer %zu has no diff_id", i + 1);
+    }
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    (void) snprintf(unpack->key, sizeof unpack->key, "layer-%s", diff_id + 7);
+    (void) storage_layer_remove(unpack->storage, unpack->key, &ignored);
+    int rc = unpack_layer(unpack, i, err);
+    rc = rc < 0 ? rc : storage_layer_commit(unpack->storage, unpack->key, diff_id, err);
+    if (rc < 0) {
+        (void) storage_layer_remove(unpack->storage, unpack->key, &ignored);
+    }
+    return rc;
+}
+
+/* The layers that are missing, then the chain of all. */
+static int
+unpack_layers(struct unpack *unpack, size_t n, struct ctr_error *err)
+{
+    const char *chain = unpack_chain(unpack, n);
+    CTR_AUTO(free) const char **diff_ids = calloc(n + 1, sizeof *diff_ids);
+    if (diff_ids == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        uint64_t bytes;
+        struct ctr_error ignored = CTR_ERROR_INIT;
+        diff_ids[i] = config_diff_id(unpack->image->config, i);
+        if (op_cancelled(&unpack->op)) {
+            rc = op_fail_cancelled(err);
+        } else if (ctr_storage_usage(unpack->storage, diff_ids[i], &bytes, &ignored) < 0) {
+            rc = unpack_one(unpack, i, err);
+        }
+    }
+    rc = rc < 0 ? rc : storage_chain(unpack->storage, chain, diff_ids, (uint32_t) n, err);
+    return rc < 0 ? rc
+                  : snapshot_record(unpack->op.images, unpack->storage, chain,
+                                    unpack->image->manifest, n, err);
+}
+
 static int
 unpack_all(struct unpack *unpack, struct ctr_error *err)
 {
     size_t n = json_array_size(unpack->chains);
-    return unpack_range(unpack, 0, n, err);
+    return storage_has_layers(unpack->storage) ? unpack_layers(unpack, n, err)
+                                               : unpack_range(unpack, 0, n, err);
 }
 
 static int

@@ -1,8 +1,8 @@
 /*
  * format: EROFS on disk (Linux Documentation/filesystems/erofs.rst), uncompressed, 4 KiB blocks, extended inodes.
  *
- * An image is: block 0 (superblock at 1,024) | file data and large folders | inodes with their xattrs, link targets and small folders.
- * Holes of files stay holes of the image file.
+ * An image is: block 0 (superblock at 1,024) | the layer's data | large folders | inodes with their xattrs, link targets and small folders.
+ * In a chain the data comes last.
  */
 #ifndef EROFS_FORMAT_H
 #define EROFS_FORMAT_H
@@ -11,14 +11,13 @@
 
 #define EROFS_BLOCK 4096u
 
-/* Writes folders, inodes and the superblock behind the data blocks 1..next_block-1. Not yet durable. */
-int erofs_write(int fd, struct tree *tree, uint32_t next_block, struct ctr_error *err);
+/* Writes folders and inodes from block `first` on, and the superblock. Files' blocks count from the image's begin, or, with `data_behind`
+ * data blocks that follow the metadata on the guest's disk, from the first of those. *ret_end is the block behind the metadata. Not yet
+ * durable. */
+int erofs_write(int fd, struct tree *tree, uint32_t first, uint32_t data_behind,
+                uint64_t *ret_end, uint64_t *ret_inodes, struct ctr_error *err);
 
-/* Reads a tree back from an image that erofs_write made; *ret_next_block is where its data ends. Everything is checked: a damaged image
- * is -EBADMSG. The tree is initialized by this call; finish it also after a failure. */
-int erofs_read(int fd, struct tree *tree, uint32_t *ret_next_block, struct ctr_error *err);
-
-/* --- little-endian helpers for both --- */
+/* --- little-endian numbers --- */
 
 static inline void
 put_le(uint8_t *at, uint64_t value, int bytes)

@@ -55,13 +55,13 @@ find(const struct tree *tree, const struct node *parent, const char *name, size_
     return NULL;
 }
 
-struct node *
-tree_child(const struct tree *tree, const struct node *parent, const char *name)
+static struct node *
+child_of(const struct tree *tree, const struct node *parent, const char *name)
 {
     return find(tree, parent, name, strlen(name));
 }
 
-struct inode *
+static struct inode *
 inode_create(uint32_t type)
 {
     struct inode *inode = calloc(1, sizeof *inode);
@@ -116,18 +116,18 @@ inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t
     return 0;
 }
 
-struct node *
+static struct node *
 tree_add(struct tree *tree, struct node *parent, const char *name, size_t length,
          struct inode *inode)
 {
     if (tree->n_nodes >= tree->n_buckets && grow(tree) != 0) {
         return NULL;
     }
-    struct node *node = calloc(1, sizeof *node);
-    if (node == NULL || (node->name = strndup(name, length)) == NULL) {
-        free(node);
+    struct node *node = calloc(1, sizeof *node + length + 1);
+    if (node == NULL) {
         return NULL;
     }
+    memcpy(node->name, name, length);
     node->parent = parent;
     node->inode = inode;
     node->layer = tree->layer;
@@ -172,7 +172,6 @@ free_subtree(struct tree *tree, struct node *node)
         }
         unhash(tree, node);
         inode_drop(node->inode);
-        free(node->name);
         free(node);
         tree->n_nodes--;
         node = rest;
@@ -258,7 +257,7 @@ walk_dirs(struct tree *tree, struct node *at, const char *path, bool make, int *
             }
         } else if (next->inode->type == CTR_LAYER_SYMLINK) {
             if (++*links > MAX_LINKS) {
-                return ctr_fail(err, -EBADMSG, "%.*s: too many symbolic links", (int) length,
+                return ctr_fail(err, -ELOOP, "%.*s: more than 40 symbolic links", (int) length,
                                 path);
             }
             struct node *from = next->inode->target[0] == '/' ? tree->root : at;
@@ -268,7 +267,7 @@ walk_dirs(struct tree *tree, struct node *at, const char *path, bool make, int *
             }
         }
         if (next->inode->type != CTR_LAYER_DIR) {
-            return ctr_fail(err, -EBADMSG, "%.*s is not a folder, but an entry lies below it",
+            return ctr_fail(err, -ENOTDIR, "%.*s is not a folder, but an entry lies below it",
                             (int) length, path);
         }
         at = next;
@@ -326,17 +325,28 @@ fill_inode(struct inode *inode, const struct ctr_layer_entry *entry)
     return 0;
 }
 
+static bool
+is_within(const struct node *node, const struct node *top)
+{
+    while (node != NULL && node != top) {
+        node = node->parent;
+    }
+    return node != NULL;
+}
+
+/* `old`, which the link replaces, goes first, with all below it: its content is no target. */
 static int
-link_target(struct tree *tree, const struct ctr_layer_entry *entry, struct inode **ret,
-            struct ctr_error *err)
+link_target(struct tree *tree, const struct ctr_layer_entry *entry, const struct node *old,
+            struct inode **ret, struct ctr_error *err)
 {
     struct node *dir;
     const char *name;
     int result = locate(tree, entry->target, false, &dir, &name, err);
-    struct node *target = result == 0 ? tree_child(tree, dir, name) : NULL;
-    if (target == NULL || target->inode->type == CTR_LAYER_DIR) {
+    struct node *target = result == 0 ? child_of(tree, dir, name) : NULL;
+    bool there = target != NULL && (old == NULL || !is_within(target, old));
+    if (!there || target->inode->type == CTR_LAYER_DIR) {
         return ctr_fail(err, -EBADMSG, "%s is a hard link to %s, which is %s", entry->path,
-                        entry->target, target == NULL ? "not there" : "a folder");
+                        entry->target, there ? "a folder" : "not there");
     }
     *ret = target->inode;
     return 0;
@@ -367,20 +377,15 @@ tree_put(struct tree *tree, const struct ctr_layer_entry *entry, struct node **r
     if (result != 0) {
         return result;
     }
-    struct node *old = tree_child(tree, dir, name);
+    struct node *old = child_of(tree, dir, name);
     if (old != NULL && old->inode->type == CTR_LAYER_DIR && entry->type == CTR_LAYER_DIR) {
         return update_dir(tree, old, entry, ret, err);
     }
     struct inode *inode = NULL;
     if (entry->type == CTR_LAYER_HARDLINK) {
-        result = link_target(tree, entry, &inode, err);
+        result = link_target(tree, entry, old, &inode, err);
         if (result != 0) {
             return result;
-        }
-        if (old != NULL && old->inode == inode) { /* a link to itself changes nothing */
-            old->layer = tree->layer;
-            *ret = old;
-            return 0;
         }
     } else {
         inode = inode_create(entry->type);
@@ -398,21 +403,57 @@ tree_put(struct tree *tree, const struct ctr_layer_entry *entry, struct node **r
     return *ret != NULL ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
 }
 
-/* Removes what lower layers brought below `node`, and returns whether anything of this layer is left in it. */
 static bool
-prune_lower(struct tree *tree, struct node *node)
+is_kept(const struct tree *tree, const struct node *node)
 {
-    for (struct node *child = node->children, *next; child != NULL; child = next) {
-        next = child->next;
-        bool keep = child->layer == tree->layer;
-        if (child->inode->type == CTR_LAYER_DIR) {
-            keep = prune_lower(tree, child) || keep;
+    return node->layer == tree->layer || node->children != NULL;
+}
+
+/* Removes what lower layers brought below `top`, deepest first, without recursion: a tree may be as deep as a hostile layer likes. */
+static void
+prune_lower(struct tree *tree, struct node *top)
+{
+    struct node *node = top;
+    for (;;) {
+        if (node->children != NULL) {
+            node = node->children;
+            continue;
         }
-        if (!keep) {
-            remove_node(tree, child);
+        struct node *next = NULL;
+        while (node != top && next == NULL) {
+            struct node *parent = node->parent;
+            next = node->next;
+            if (!is_kept(tree, node)) {
+                remove_node(tree, node);
+            }
+            node = parent;
         }
+        if (next == NULL) {
+            return;
+        }
+        node = next;
     }
-    return node->children != NULL;
+}
+
+struct node *
+tree_find(struct tree *tree, const char *path)
+{
+    struct node *dir;
+    const char *name;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    if (path[0] == '\0') {
+        return tree->root;
+    }
+    return locate(tree, path, false, &dir, &name, &ignored) == 0 ? child_of(tree, dir, name)
+                                                                 : NULL;
+}
+
+/* A whiteout's way led nowhere, or to what is no folder: there is nothing to hide. */
+static int
+fail_whiteout(const struct ctr_error *why, struct ctr_error *err)
+{
+    bool nothing = why->code == -ENOENT || why->code == -ENOTDIR;
+    return nothing ? 0 : ctr_fail(err, why->code, "%s", why->msg);
 }
 
 int
@@ -422,17 +463,14 @@ tree_whiteout(struct tree *tree, const char *path, struct ctr_error *err)
     const char *name;
     struct ctr_error ignored = CTR_ERROR_INIT;
     if (locate(tree, path, false, &dir, &name, &ignored) != 0) {
-        return ignored.code == -ENOENT ? 0 : ctr_fail(err, ignored.code, "%s", ignored.msg);
+        return fail_whiteout(&ignored, err);
     }
-    struct node *node = tree_child(tree, dir, name);
+    struct node *node = child_of(tree, dir, name);
     if (node == NULL) {
         return 0;
     }
-    bool keep = node->layer == tree->layer;
-    if (node->inode->type == CTR_LAYER_DIR) {
-        keep = prune_lower(tree, node) || keep;
-    }
-    if (!keep) {
+    prune_lower(tree, node);
+    if (!is_kept(tree, node)) {
         remove_node(tree, node);
     }
     return 0;
@@ -445,7 +483,7 @@ tree_opaque(struct tree *tree, const char *path, struct ctr_error *err)
     int links = 0;
     struct ctr_error ignored = CTR_ERROR_INIT;
     if (walk_dirs(tree, tree->root, path, false, &links, &dir, &ignored) != 0) {
-        return ignored.code == -ENOENT ? 0 : ctr_fail(err, ignored.code, "%s", ignored.msg);
+        return fail_whiteout(&ignored, err);
     }
     (void) prune_lower(tree, dir);
     return 0;

@@ -2,6 +2,7 @@
  * Writing: all inodes get their places first (folders name inodes by place), then everything goes out in order of offset.
  */
 #include "plugins/storage-erofs/format.h"
+#include "plugins/storage-erofs/store.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct writer {
     size_t n;
     uint32_t block; /* next free one */
     uint32_t meta_block;
+    uint32_t data;     /* what files' blocks count from */
     uint64_t position; /* in the inode area, bytes */
     uint8_t buffer[1 << 16];
     size_t filled;
@@ -182,17 +184,11 @@ place_all(struct writer *writer, struct tree *tree, struct ctr_error *err)
 static int
 flush(struct writer *writer, struct ctr_error *err)
 {
-    for (size_t done = 0; done < writer->filled;) {
-        ssize_t n = pwrite(writer->fd, writer->buffer + done, writer->filled - done,
-                           (off_t) (writer->offset + done));
-        if (n < 0 && errno != EINTR) {
-            return ctr_fail(err, -errno, "writing the image: %s", strerror(errno));
-        }
-        done += n > 0 ? (size_t) n : 0;
-    }
+    int code = write_at(writer->fd, writer->buffer, writer->filled, writer->offset);
     writer->offset += writer->filled;
     writer->filled = 0;
-    return 0;
+    errno = -code;
+    return code == 0 ? 0 : fail_errno(err, "writing", "the image");
 }
 
 static int
@@ -310,7 +306,9 @@ emit_inode(struct writer *writer, const struct node *node, struct ctr_error *err
     const struct inode *inode = node->inode;
     size_t tail = inline_size(inode), xattrs = xattrs_size(inode);
     uint64_t size = inode->type == CTR_LAYER_DIR ? inode->dir_bytes : inode->bytes;
-    uint32_t where = inode->type == CTR_LAYER_FILE ? inode->block : inode->dir_block;
+    uint32_t where = inode->type != CTR_LAYER_FILE ? inode->dir_block
+                     : inode->bytes > 0            ? writer->data + inode->block
+                                                   : 0;
     if (inode->type == CTR_LAYER_CHAR || inode->type == CTR_LAYER_BLOCK) {
         where = (inode->minor & 0xff) | inode->major << 8 | (inode->minor & ~0xffu) << 12;
     }
@@ -374,31 +372,46 @@ emit_super(struct writer *writer, const struct tree *tree, uint32_t blocks,
     return result == 0 ? flush(writer, err) : result;
 }
 
+/* Where everything goes; then how large the image is. */
+static int
+lay_out(struct writer *writer, struct tree *tree, uint32_t data_behind, uint64_t *ret_end,
+        struct ctr_error *err)
+{
+    writer->order = calloc(tree->n_nodes, sizeof(struct node *));
+    int result = writer->order != NULL ? place_all(writer, tree, err)
+                                       : ctr_fail(err, -ENOMEM, "out of memory");
+    writer->meta_block = writer->block;
+    uint64_t end = writer->meta_block + (writer->position + EROFS_BLOCK - 1) / EROFS_BLOCK;
+    if (result == 0 && end + data_behind > UINT32_MAX) {
+        return ctr_fail(err, -EFBIG, "the image would be larger than 16 TiB");
+    }
+    writer->data = data_behind > 0 ? (uint32_t) end : 0;
+    *ret_end = end;
+    return result;
+}
+
 int
-erofs_write(int fd, struct tree *tree, uint32_t next_block, struct ctr_error *err)
+erofs_write(int fd, struct tree *tree, uint32_t first, uint32_t data_behind, uint64_t *ret_end,
+            uint64_t *ret_inodes, struct ctr_error *err)
 {
     struct writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     writer->fd = fd;
-    writer->block = next_block;
-    writer->order = calloc(tree->n_nodes, sizeof(struct node *));
-    int result = writer->order != NULL ? place_all(writer, tree, err)
-                                       : ctr_fail(err, -ENOMEM, "out of memory");
-    writer->meta_block = writer->block;
-    uint64_t blocks = writer->meta_block + (writer->position + EROFS_BLOCK - 1) / EROFS_BLOCK;
-    if (result == 0 && blocks > UINT32_MAX) {
-        result = ctr_fail(err, -EFBIG, "the image would be larger than 16 TiB");
-    }
-    if (result == 0 && ftruncate(fd, (off_t) (blocks * EROFS_BLOCK)) != 0) {
-        result = ctr_fail(err, -errno, "sizing the image: %s", strerror(errno));
-    }
+    writer->block = first;
+    int result = lay_out(writer, tree, data_behind, ret_end, err);
     result = result == 0 ? emit_blocks(writer, err) : result;
     for (size_t i = 0; result == 0 && i < writer->n; i++) {
         result = emit_inode(writer, writer->order[i], err);
     }
-    result = result == 0 ? emit_super(writer, tree, (uint32_t) blocks, err) : result;
+    if (result == 0) {
+        result = emit_super(writer, tree, (uint32_t) (*ret_end + data_behind), err);
+    }
+    if (result == 0 && ftruncate(fd, (off_t) (*ret_end * EROFS_BLOCK)) != 0) {
+        result = fail_errno(err, "sizing", "the image");
+    }
+    *ret_inodes = writer->n;
     free(writer->order);
     free(writer);
     return result;

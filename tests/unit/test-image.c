@@ -220,7 +220,7 @@ setup(void **state)
                             "platform = linux/amd64\nmax_image = 1M\n"
                             "[vmm]\nplugin = qemu\n[net]\nplugin = none\n"
                             "[storage]\nplugin = mem\n"
-                            "[storage.layers]\nplugin = mem\n"
+                            "[storage.layers]\nplugin = mem-layers\n"
                             "[storage.short]\nplugin = mem\nshort_read = yes\n"
                             "[storage.apply]\nplugin = mem\nfail = apply\n"
                             "[storage.commit]\nplugin = mem\nfail = commit\n",

@@ -79,13 +79,14 @@ test_refusals(void **state)
     static const struct {
         const char *name, *words;
     } cases[] = {
-        {"abi", "it was built for ABI 2.0, this program has 1.0: rebuild it"},
+        {"abi", "it was built for ABI 2.1, this program has 1.1: rebuild it"},
         {"magic", "its magic is 12345678"},
         {"size", "its description has 24 bytes"},
         {"kind", "its kind 77 is unknown"},
         {"nullops", "its ops table is NULL"},
         {"nullslot", "its slot clone is NULL"},
         {"shortops", "its slot usage is beyond the size"},
+        {"halflayers", "its slot layer_commit is NULL"},
         {"nullname", "its name, version or help is missing"},
         {"option", "its option table is malformed"},
         {"noobject", "it exports no object `ctr_plugin`"},
@@ -294,7 +295,7 @@ test_describe(void **state)
     assert_string_equal(ctr_json_str(good, "kind", ""), "storage");
     assert_string_equal(ctr_json_str(good, "name", ""), "good");
     assert_string_equal(ctr_json_str(good, "version", ""), "1.0");
-    assert_string_equal(ctr_json_str(good, "abi", ""), "1.0");
+    assert_string_equal(ctr_json_str(good, "abi", ""), "1.1");
     assert_null(json_object_get(good, "error"));
     assert_null(json_object_get(good, "hidden_by"));
     const json_t *options = json_object_get(good, "options");
@@ -308,7 +309,7 @@ test_describe(void **state)
     const json_t *abi = entry(all, "storage-abi.so");
     assert_string_equal(ctr_json_str(abi, "kind", ""), "storage");
     assert_string_equal(ctr_json_str(abi, "name", ""), "abi");
-    assert_non_null(strstr(ctr_json_str(abi, "error", ""), "ABI 2.0"));
+    assert_non_null(strstr(ctr_json_str(abi, "error", ""), "ABI 2.1"));
     assert_non_null(
         strstr(ctr_json_str(entry(all, other), "error", ""), "call it storage-good.so"));
     ctr_conf_destroy(conf);

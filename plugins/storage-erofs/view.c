@@ -1,0 +1,96 @@
+/*
+ * The view's tree: entries by the rules of tree.c, whiteouts and opaque folders as nodes.
+ */
+#include "plugins/storage-erofs/view.h"
+#include <errno.h>
+#include <stdlib.h>
+
+static bool
+is_whiteout(const struct node *node)
+{
+    const struct inode *inode = node->inode;
+    return inode->type == CTR_LAYER_CHAR && inode->major == 0 && inode->minor == 0;
+}
+
+/* Puts an entry; one that cannot stand here by itself is passed over, and *ret is NULL. */
+static int
+put(struct tree *tree, const struct ctr_layer_entry *entry, struct node **ret,
+    struct ctr_error *err)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    *ret = NULL;
+    int result = tree_put(tree, entry, ret, &ignored);
+    if (result != 0) {
+        *ret = NULL;
+    }
+    return result == -ENOMEM ? ctr_fail(err, result, "%s", ignored.msg) : 0;
+}
+
+static int
+add_entry(struct tree *tree, const struct log_record *record, struct ctr_error *err)
+{
+    const struct node *old = tree_find(tree, record->entry.path);
+    bool hides = old != NULL && is_whiteout(old);
+    struct node *node;
+    int result = put(tree, &record->entry, &node, err);
+    if (node == NULL) {
+        return result;
+    }
+    if (node->inode->type == CTR_LAYER_FILE && record->kind == CTR_LAYER_FILE) {
+        node->inode->block = record->block;
+    }
+    node->inode->opaque |= hides && node->inode->type == CTR_LAYER_DIR;
+    return 0;
+}
+
+static int
+add_mark(struct tree *tree, const struct log_record *record, struct ctr_error *err)
+{
+    bool opaque = record->kind == LOG_OPAQUE;
+    const struct ctr_layer_entry mark = {.size = sizeof mark,
+                                         .type = opaque ? CTR_LAYER_DIR : CTR_LAYER_CHAR,
+                                         .mode = opaque ? 0755 : 0,
+                                         .path = record->entry.path};
+    struct node *node = tree_find(tree, record->entry.path);
+    int result = 0;
+    if (node == NULL || (opaque && is_whiteout(node))) {
+        result = put(tree, &mark, &node, err);
+    }
+    if (node != NULL) {
+        node->inode->opaque |= node->inode->type == CTR_LAYER_DIR;
+    }
+    return result;
+}
+
+static int
+add_opaque_attributes(const struct tree *tree, struct ctr_error *err)
+{
+    for (size_t i = 0; i < tree->n_buckets; i++) {
+        for (struct node *node = tree->buckets[i]; node != NULL; node = node->hash_next) {
+            if (node->inode->opaque &&
+                inode_add_xattr(node->inode, "trusted.overlay.opaque", "y", 1) != 0) {
+                return ctr_fail(err, -ENOMEM, "out of memory");
+            }
+        }
+    }
+    return 0;
+}
+
+int
+view_make(struct tree *tree, const struct log *log, uint64_t blocks, struct ctr_error *err)
+{
+    struct log_reader reader = log_read(log->bytes, log->length, blocks);
+    struct log_record *record = malloc(sizeof *record);
+    int result =
+        tree_init(tree) == 0 && record != NULL ? 1 : ctr_fail(err, -ENOMEM, "out of memory");
+    while (result == 1) {
+        result = log_next(&reader, record, err);
+        if (result == 1) {
+            bool mark = record->kind == LOG_WHITEOUT || record->kind == LOG_OPAQUE;
+            int added = mark ? add_mark(tree, record, err) : add_entry(tree, record, err);
+            result = added < 0 ? added : 1;
+        }
+    }
+    free(record);
+    return result == 0 ? add_opaque_attributes(tree, err) : result;
+}
