@@ -45,7 +45,7 @@ ctl_bars_is_done(const char *status)
 {
     static const char *const heads[] = {
         "Pull complete", "Already exists", "Pushed", "Layer already exists",
-        "Mounted",  "Skipped",        "Failed"};
+        "Mounted",       "Skipped",        "Failed"};
     for (size_t i = 0; i < CTR_LENGTH(heads); i++) {
         if (ctr_starts_with(status, heads[i])) {
             return true;
@@ -167,7 +167,7 @@ draw_sum(struct ctl_bars *all, size_t hidden, bool end)
     struct ctr_buf text = {0};
     ctr_buf_printf(&text, "Total: %s/%s", ctr_format_size((uint64_t) moved, a),
                    ctr_format_size((uint64_t) size, b));
-    if (end) {
+    if (end && moved == size) {
         ctr_buf_printf(&text, " in %s",
                        short_time((now - all->began + 999999999) / 1000000000, time));
     } else {
@@ -206,28 +206,37 @@ move_up(struct ctl_bars *all)
     all->drawn = 0;
 }
 
+/* Who is shown first where there is not room for all: 2 what moves, 1 what waits, 0 what is done. */
+static size_t
+rank_of(const struct bar *bar)
+{
+    return bar->current < bar->total ? 2 : !ctl_bars_is_done(bar->status);
+}
+
 /* Draws what fits; with `end` all of them. */
 static void
 draw(struct ctl_bars *all, bool end)
 {
-    size_t lines = all->rows > 4 ? (size_t) all->rows - 2 : 2;
-    size_t room = end || all->n <= lines ? all->n : lines, under_way = 0, before = all->drawn;
+    size_t lines = all->rows > 4 ? (size_t) all->rows - 2 : 2, before = all->drawn, shown = 0;
+    size_t room = end || all->n <= lines ? all->n : lines, ranked[3] = {0}, places[3];
     int64_t now = ctr_monotonic_ns();
     all->last = now;
     for (size_t i = 0; i < all->n; i++) {
-        under_way += !ctl_bars_is_done(all->bars[i].status);
+        ranked[rank_of(&all->bars[i])]++;
         sample(&all->bars[i].rate, all->bars[i].current, now);
     }
-    size_t others = room > under_way ? room - under_way : 0, shown = 0;
+    for (size_t rank = 3; rank-- > 0;) {
+        places[rank] = ranked[rank] < room ? ranked[rank] : room;
+        room -= places[rank];
+    }
     move_up(all);
-    for (size_t i = 0; i < all->n && shown < room; i++) {
-        bool done = ctl_bars_is_done(all->bars[i].status);
-        if (done && others == 0) {
-            continue;
+    for (size_t i = 0; i < all->n; i++) {
+        size_t rank = rank_of(&all->bars[i]);
+        if (places[rank] > 0) {
+            places[rank]--;
+            shown++;
+            draw_bar(all, &all->bars[i]);
         }
-        others -= done;
-        shown++;
-        draw_bar(all, &all->bars[i]);
     }
     draw_sum(all, all->n - shown, end);
     if (all->drawn < before) {

@@ -46,6 +46,20 @@ expect 0 wait web;                           same out 143
 expect 0 rename web renamed
 expect 0 ps -a --format '{{.Names}}';        same out renamed
 
+expect 0 image prune -f;                     has out "deleted: sha256:cdcd"; has out "Total reclaimed space: 4.26MB"
+forget; expect 0 image prune -a -f --filter label=x
+asked 'r["query"].get("filters") == "{\"label\":[\"x\"],\"dangling\":[\"false\"]}"'
+expect 0 system prune -f;                    has out "untagged: old:1"
+forget; printf 'pass word\r\n' | ctl login -u ann --password-stdin reg:5000 >"$T/out" 2>"$T/err"; same out "Login Succeeded"; same err ""
+asked 'b == {"host": "reg:5000", "user": "ann", "secret": "pass word"}'
+expect 0 login -u ann -p pw;                 same out "Login Succeeded"; has err "WARNING"
+expect 0 pull --progress json many:1
+python3 -c 'import json, sys; [json.loads(l) for l in sys.stdin]' <"$T/out" || fail "pull --progress json"; same err ""
+expect 0 pull --progress plain many:1;       same out many:1; has err "aaaaaaaaaaaa: Downloading"
+[ "$(grep -c "aaaaaaaaaaaa: Downloading" "$T/err")" = 1 ] || fail "plain: more than one line for a status"
+expect 0 pull --progress tty many:1;         has err "Total:"
+expect 0 pull -q many:1;                     same out many:1; same err ""
+
 # completion: from the tables, and from the daemon
 words() { ctl __complete "$@" | cut -f1 | tr '\n' ' '; }
 [ "$(words "")" != "" ] || fail "no commands"
@@ -60,6 +74,8 @@ words() { ctl __complete "$@" | cut -f1 | tr '\n' ' '; }
 [ "$(words run busybox:latest "")" = ":file " ] || fail "behind the image"
 [ "$(words run --env-file "")" = ":file " ] || fail "a file"
 [ "$(words kill -s KI)" = "KILL " ] || fail "kill -s KI: $(words kill -s KI)"
+[ "$(words pull --progress "")" = "auto tty plain json " ] || fail "pull --progress: $(words pull --progress "")"
+[ "$(words registry "")" = "login logout ls " ] || fail "registry: $(words registry "")"
 [ "$(words completion "")" = "bash zsh fish " ] || fail "completion"
 [ "$(words nosuch "")" = "" ] || fail "nosuch"
 [ "$(words rm renamed --forc)" = "--force " ] || fail "rm renamed --forc"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ctrctl run -it on a terminal: raw mode and back, the size and its changes, Ctrl-C as a byte, detach keys, progress bars.
+# ctrctl run -it on a terminal: raw mode and back, the size and its changes, Ctrl-C as a byte, detach keys, progress bars, questions.
 . "$(dirname "$0")/ctrctl-fake.bash"
 export FAKE_PULL_STEP=0.1
 expect 0 system start
@@ -120,6 +120,65 @@ t.read_until(b"Downloaded newer image")
 if b"[===" not in t.text or b"\x1b[2A" not in t.text or b"kB" not in t.text:
     failures.append("bars: %r" % t.text[:600])
 t.end(0, "pull")
+# a terminal that gets narrower: no line is longer than it from then on
+t = Terminal("pull", "narrow:1")
+t.read_until(b"[===")
+before = len(t.text)
+t.size(30, 24)
+t.proc.send_signal(signal.SIGWINCH)
+t.read_until(b"Downloaded newer")
+after = t.text[t.text.index(b"\x1b[J", before):] if b"\x1b[J" in t.text[before:] else b""
+bars = [l for l in after.replace(b"\x1b[K", b"").split(b"\r") if b": Downloadi" in l]
+if not bars or any(len(l.rstrip(b"\n")) > 24 for l in bars):
+    failures.append("a narrow terminal: %r" % after[:600])
+t.end(0, "pull on a narrow terminal")
+
+# Ctrl-C ends a pull at once, says what is next, and the status is that of an interrupt
+t = Terminal("pull", "stopped:1")
+t.read_until(b"[===")
+began = time.monotonic()
+t.type(b"\x03")
+t.read_until(b"the next pull goes on from there")
+t.end(130, "Ctrl-C in a pull")
+if time.monotonic() - began > 1:
+    failures.append("Ctrl-C took %.1f s" % (time.monotonic() - began))
+t = Terminal("run", "--rm", "runs:1", "true")
+t.read_until(b"[===")
+t.type(b"\x03")
+t.end(130, "Ctrl-C in run's pull")
+
+# login asks, and does not show the password; Ctrl-C puts the terminal back
+t = Terminal("login", "reg.example:5000")
+t.read_until(b"Username: ")
+t.type(b"ann\r")
+t.read_until(b"Password: ")
+if termios.tcgetattr(t.child)[3] & termios.ECHO:
+    failures.append("the password is shown while it is typed")
+t.type(b"pass word\r")
+t.read_until(b"Login Succeeded")
+t.end(0, "login")
+if b"pass word" in t.text:
+    failures.append("the password was shown: %r" % t.text)
+t = Terminal("login", "-u", "ann")
+t.read_until(b"Password: ")
+t.type(b"\x03")
+t.end(-signal.SIGINT, "Ctrl-C at the password")
+t = Terminal("login", "-u", "ann")
+t.read_until(b"Password: ")
+t.type(b"wrong\r")
+t.read_until(b"refuses this user name or password")
+t.end(1, "a wrong password")
+
+# prune asks
+for answer, want in ((b"y\r", b"untagged: old:1"), (b"n\r", None), (b"\r", None), (b"\x04", None)):
+    t = Terminal("image", "prune")
+    t.read_until(b"[y/N] ")
+    t.type(answer)
+    if want:
+        t.read_until(want)
+    t.end(0, "prune answered by %r" % answer)
+    if not want and b"untagged" in t.text:
+        failures.append("prune after %r: %r" % (answer, t.text))
 print("\n".join(failures))
 sys.exit(bool(failures))
 PY

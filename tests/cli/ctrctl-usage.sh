@@ -24,6 +24,20 @@ expect 125 run --stop-signal NOPE busybox
 expect 125 run --tmpfs relative busybox
 expect 1 kill -s NOPE web;          has err "--signal: 'NOPE'"
 expect 125 run -it busybox sh </dev/null; has err "not a TTY"
+expect 1 pull;                      has err "usage: ctrctl pull [OPTIONS] IMAGE"
+expect 1 pull --progress bars x;    has err "--progress must be one of auto|tty|plain|json"
+expect 1 pull -q --progress json x; has err "do not go together"
+expect 1 pull -a --platform linux/arm64 x; has err "do not go together"
+expect 1 psuh x;                    has err "the nearest is 'push'"
+expect 1 save;                      has err "needs an argument"
+expect 1 save --format zip x;       has err "docker-archive|oci-archive|oci-dir"
+expect 1 save --format oci-dir x;   has err "-o FOLDER"
+expect 1 login </dev/null;          has err "--username NAME and --password-stdin"
+expect 1 login --password-stdin </dev/null; has err "needs --username"
+expect 1 login -u ann -p x --password-stdin </dev/null; has err "do not go together"
+expect 1 image prune </dev/null;    has err "--force"
+expect 1 import http://127.0.0.1/x; has err "curl"
+expect 1 system df -v --format x;   has err "do not go together"
 # Each of these is one line, and no daemon was started for any.
 for words in rnu "run --rmm x" "ps stray"; do
     [ "$(ctl $words 2>&1 | wc -l)" = 1 ] || fail "ctrctl $words: more than one line"

@@ -222,6 +222,10 @@ class Client:
         if parts[1:] == ["system", "stop"]:
             self.reply(204)
             os.kill(os.getpid(), signal.SIGTERM)
+        elif parts[1:] == ["registry", "login"]:
+            if body["secret"] == "wrong":
+                raise Refuse(403, "the registry refuses this user name or password")
+            self.reply(200, {"instance": "file"})
         elif parts[1:] == ["images", "load"]:
             send = self.chunks()
             send(b'{"stream":"Loaded image: demo:latest\\n"}\n')
@@ -253,6 +257,8 @@ class Client:
             c = Container(cid, query.get("name", "made_up"), body)
             containers[cid] = c
             return self.reply(201, {"Id": cid, "Warnings": []})
+        if parts[1] == "prune":
+            return self.reply(200, {"ContainersDeleted": [], "SpaceReclaimed": 0})
         c = find(parts[1])
         getattr(self, "container_" + parts[2])(c, query, body)
 
@@ -368,6 +374,8 @@ class Client:
                 images.add(query["fromImage"] + ":" + query["tag"])
                 images.add(query["fromImage"])
             send(b"")
+        elif parts[1] == "prune":
+            self.reply(200, {"ImagesDeleted": [{"Untagged": "old:1"}, {"Deleted": "sha256:" + "cd" * 32}], "SpaceReclaimed": 4260000})
         elif parts[1] == "load":
             send = self.chunks()
             send(json.dumps({"stream": "Loaded image: tar%d:latest\n" % body["bytes"]}).encode() + b"\n")
