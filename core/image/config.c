@@ -86,10 +86,14 @@ config_check(const char *bytes, size_t length, const json_t *manifest, json_t **
     int rc = 0;
     const char *os = ctr_json_str(config, "os", "");
     const char *arch = ctr_json_str(config, "architecture", "");
+    const json_t *variant = json_object_get(config, "variant");
     if (!json_is_object(config)) {
         rc = ctr_fail(err, -EBADMSG, "it is no JSON object");
     } else if (os[0] == '\0' || arch[0] == '\0' || strlen(os) > 15 || strlen(arch) > 15) {
         rc = ctr_fail(err, -EBADMSG, "it does not say for which os and architecture it is");
+    } else if (variant != NULL && !json_is_null(variant) &&
+               (!json_is_string(variant) || json_string_length(variant) > 15)) {
+        rc = ctr_fail(err, -EBADMSG, "its variant is no short text");
     }
     rc = rc < 0 ? rc : config_check_layers(config, manifest, err);
     rc = rc < 0 ? rc : config_check_process(config, err);

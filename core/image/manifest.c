@@ -5,19 +5,44 @@
  */
 #include "core/image/image-priv.h"
 
+/* A digest that could be right, but of an algorithm that ctr does not compute, is told apart from nonsense. */
+static int
+digest_check(const char *digest, const char *what, struct ctr_error *err)
+{
+    if (ctr_is_digest(digest)) {
+        return 0;
+    }
+    static const struct {
+        const char *prefix;
+        size_t digits;
+    } others[] = {{"sha512:", 128}, {"sha384:", 96}, {"blake3:", 64}};
+    for (size_t i = 0; i < CTR_LENGTH(others) && digest != NULL; i++) {
+        size_t skip = strlen(others[i].prefix);
+        if (ctr_starts_with(digest, others[i].prefix) &&
+            strlen(digest + skip) == others[i].digits) {
+            return ctr_fail(
+                err, -EBADMSG,
+                "%s: its digest is %.6s, which ctr does not compute; push the image "
+                "with sha256 digests",
+                what, digest);
+        }
+    }
+    return ctr_fail(err, -EBADMSG,
+                    "%s: digest \"%.80s\" is not sha256: and 64 lower-case hex digits", what,
+                    digest != NULL ? digest : "");
+}
+
 static int
 descriptor_check(const json_t *descriptor, const char *what, struct ctr_error *err)
 {
     if (!json_is_object(descriptor)) {
         return ctr_fail(err, -EBADMSG, "%s is no descriptor", what);
     }
-    const char *digest = ctr_json_str(descriptor, "digest", NULL);
     const char *type = ctr_json_str(descriptor, "mediaType", NULL);
     const json_t *size = json_object_get(descriptor, "size");
-    if (digest == NULL || !ctr_is_digest(digest)) {
-        return ctr_fail(err, -EBADMSG,
-                        "%s: digest \"%.80s\" is not sha256: and 64 lower-case hex digits",
-                        what, digest != NULL ? digest : "");
+    int rc = digest_check(ctr_json_str(descriptor, "digest", NULL), what, err);
+    if (rc < 0) {
+        return rc;
     }
     if (!json_is_integer(size) || json_integer_value(size) < 1 ||
         json_integer_value(size) > IMAGE_MAX_BLOB) {
@@ -27,6 +52,18 @@ descriptor_check(const json_t *descriptor, const char *what, struct ctr_error *e
         return ctr_fail(err, -EBADMSG, "%s has no media type", what);
     }
     return 0;
+}
+
+/* OCI 1.1: what a manifest or an index is about, and of which kind it is. Both may be absent. */
+static int
+manifest_check_subject(const json_t *document, struct ctr_error *err)
+{
+    const json_t *subject = json_object_get(document, "subject");
+    const json_t *artifact = json_object_get(document, "artifactType");
+    if (artifact != NULL && !json_is_string(artifact)) {
+        return ctr_fail(err, -EBADMSG, "its artifactType is no text");
+    }
+    return subject != NULL ? descriptor_check(subject, "subject", err) : 0;
 }
 
 static int
@@ -40,8 +77,11 @@ manifest_check_config(const json_t *document, struct ctr_error *err)
     const char *type = ctr_json_str(config, "mediaType", "");
     if (media_kind(type) != MEDIA_CONFIG) {
         const char *artifact = ctr_json_str(document, "artifactType", type);
-        return ctr_fail(err, -EBADMSG,
-                        "it is an artifact of type %.120s, not a container image", artifact);
+        return ctr_fail(
+            err, -EBADMSG,
+            "it is an artifact of type %.120s, not a container image; fetch it with "
+            "a tool for such artifacts",
+            artifact);
     }
     if ((uint64_t) ctr_json_int(config, "size", 0) > IMAGE_MAX_DOCUMENT) {
         return ctr_fail(err, -EFBIG, "its config is larger than 4 MiB");
@@ -51,23 +91,22 @@ manifest_check_config(const json_t *document, struct ctr_error *err)
 
 /* The same digest with two sizes or two types cannot both be true. */
 static int
-manifest_check_repeats(const json_t *layers, struct ctr_error *err)
+manifest_check_repeats(const json_t *list, struct ctr_error *err)
 {
     CTR_AUTO(json) json_t *seen = json_object();
     size_t i = 0;
-    json_t *layer = NULL;
-    json_array_foreach(layers, i, layer)
+    json_t *entry = NULL;
+    json_array_foreach(list, i, entry)
     {
-        const char *digest = ctr_json_str(layer, "digest", "");
+        const char *digest = ctr_json_str(entry, "digest", "");
         const json_t *other = json_object_get(seen, digest);
         if (other != NULL &&
-            (ctr_json_int(other, "size", 0) != ctr_json_int(layer, "size", 0) ||
+            (ctr_json_int(other, "size", 0) != ctr_json_int(entry, "size", 0) ||
              strcmp(ctr_json_str(other, "mediaType", ""),
-                    ctr_json_str(layer, "mediaType", "")))) {
-            return ctr_fail(err, -EBADMSG, "layer %s stands there with two sizes or types",
-                            digest);
+                    ctr_json_str(entry, "mediaType", "")))) {
+            return ctr_fail(err, -EBADMSG, "%s stands there with two sizes or types", digest);
         }
-        if (other == NULL && json_object_set(seen, digest, layer) < 0) {
+        if (other == NULL && json_object_set(seen, digest, entry) < 0) {
             return ctr_fail(err, -ENOMEM, "out of memory");
         }
     }
@@ -98,8 +137,11 @@ manifest_check_layers(const json_t *document, struct ctr_error *err)
         const char *type = ctr_json_str(layer, "mediaType", "");
         if (media_kind(type) < MEDIA_TAR) {
             return ctr_fail(err, -EBADMSG,
-                            "%s is of type %.120s, which is no layer that ctr can unpack", what,
-                            type);
+                            "%s is of type %.120s, which is no layer that ctr can unpack%s",
+                            what, type,
+                            ctr_ends_with(type, "+encrypted")
+                                ? "; decrypt the image first, say with skopeo copy"
+                                : "");
         }
     }
     return manifest_check_repeats(layers, err);
@@ -127,7 +169,7 @@ manifest_check_index(const json_t *document, struct ctr_error *err)
             return rc;
         }
     }
-    return 0;
+    return manifest_check_repeats(manifests, err);
 }
 
 enum media
@@ -201,6 +243,7 @@ ctr_manifest_check(const char *bytes, size_t length, const char *media_type, jso
     if (rc == 0) {
         rc = manifest_check_kind(document, media_type, err);
     }
+    rc = rc < 0 ? rc : manifest_check_subject(document, err);
     if (rc == 0 && manifest_kind(document) == MEDIA_INDEX) {
         rc = manifest_check_index(document, err);
     } else if (rc == 0) {

@@ -14,6 +14,10 @@
 
 #define HEX "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 #define D "sha256:" HEX
+#define D_1 "sha256:1cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+#define D_2 "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+#define D_3 "sha256:3cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+#define D_4 "sha256:4cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 #define LAYER_TYPE "application/vnd.oci.image.layer.v1.tar"
 #define CONFIG_PART                                                                            \
     "\"config\":{\"mediaType\":\"" MEDIA_OCI_CONFIG "\",\"digest\":\"" D "\",\"size\":9}"
@@ -75,15 +79,15 @@ test_choose(void **state)
 {
     static const char text[] =
         "{\"schemaVersion\":2,\"manifests\":["
-        "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"" D
+        "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"" D_1
         "\",\"size\":1,\"platform\":{\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":"
         "\"v6\"}},"
-        "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"" D
+        "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"" D_2
         "\",\"size\":2,\"platform\":{\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":"
         "\"v7\"}},"
-        "{\"mediaType\":\"application/x\",\"digest\":\"" D
+        "{\"mediaType\":\"application/x\",\"digest\":\"" D_3
         "\",\"size\":3,\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}},"
-        "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"" D
+        "{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"" D_4
         "\",\"size\":4,\"platform\":{\"os\":\"unknown\",\"architecture\":\"unknown\"}}]}";
     json_t *index = NULL;
     struct ctr_error err = CTR_ERROR_INIT;
