@@ -48,6 +48,7 @@ struct ctr_request {
     json_t *body;   /* NULL: none was sent */
     int client;     /* the socket, to see whether the client is gone */
     bool head_seen, answered;
+    bool quit;        /* the daemon ends when the answer is out */
     int early_status; /* decided before the body came */
     struct ctr_error early;
     struct ctr_api_job *job; /* a body that is streamed */

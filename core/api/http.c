@@ -612,6 +612,9 @@ on_completed(void *arg, struct MHD_Connection *connection, void **context,
         return;
     }
     *context = NULL;
+    if (request->quit) {
+        request->api->quit(request->api->quit_arg);
+    }
     if (request->conn != NULL && !request->conn->upgraded) {
         conn_busy(request->conn, false);
     }

@@ -204,7 +204,6 @@ api_ctr_stop(struct ctr_request *request, struct ctr_error *err)
         ctr_engine_stop_all(request->engine, err) < 0) {
         return err->code;
     }
-    int rc = api_empty(request, 204);
-    request->api->quit(request->api->quit_arg);
-    return rc;
+    request->quit = true;
+    return api_empty(request, 204);
 }
