@@ -43,7 +43,7 @@ open_blank(const struct storage *self, uint64_t bytes, int *ret_fd, struct ctr_e
 {
     char path[4096], tmp[4096];
     snprintf(path, sizeof path, "%s/blank-%llu", self->dir, (unsigned long long) bytes);
-    snprintf(tmp, sizeof tmp, "%s/tmp/.blank", self->dir);
+    snprintf(tmp, sizeof tmp, "%s/tmp/blank", self->dir);
     *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*ret_fd >= 0) {
         return 0;
@@ -90,7 +90,8 @@ write_clone(struct storage *self, const char *key, const char *chain_id, int bla
     if (chain >= 0) {
         close(chain);
     }
-    return result;
+    snprintf(path, sizeof path, "clones/" KEY_PREFIX "%s", key);
+    return result == 0 ? sync_folder(self, path, err) : result;
 }
 
 int
