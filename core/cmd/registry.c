@@ -33,17 +33,32 @@ read_secret(char *ret, size_t size, struct ctr_error *err)
                : ctr_fail(err, -EINVAL, "login: the password has a NUL byte in it");
 }
 
+/* A text of the command line into its place. */
+static int
+take_word(const char *text, char *ret, size_t size, struct ctr_error *err)
+{
+    int n = snprintf(ret, size, "%s", text);
+    return n >= 0 && (size_t) n < size
+               ? 0
+               : ctr_fail(err, -E2BIG,
+                          "login: a user name has at most 511 bytes, a password %d",
+                          CTL_SECRET_MAX - 1);
+}
+
 static int
 get_user(const struct ctl *ctl, char *ret, size_t size, struct ctr_error *err)
 {
     const char *user = ctl_value(ctl, "username");
+    struct ctr_error why = CTR_ERROR_INIT;
     if (user != NULL) {
-        (void) snprintf(ret, size, "%s", user);
+        if (take_word(user, ret, size, err) < 0) {
+            return err->code;
+        }
     } else if (ctl_flag(ctl, "password-stdin")) {
         return ctr_fail(err, -EINVAL, "login: --password-stdin needs --username NAME");
-    } else if (ctl_ask("Username: ", false, ret, size, err) < 0) {
+    } else if (ctl_ask("Username: ", false, ret, size, &why) < 0) {
         return ctr_fail(err, -EINVAL, "login: %s; give --username NAME and --password-stdin",
-                        err->msg);
+                        why.msg);
     }
     return *ret != '\0' ? 0 : ctr_fail(err, -EINVAL, "login: the user name is empty");
 }
@@ -52,6 +67,7 @@ static int
 get_secret(const struct ctl *ctl, char *ret, size_t size, struct ctr_error *err)
 {
     const char *given = ctl_value(ctl, "password");
+    struct ctr_error why = CTR_ERROR_INIT;
     if (given != NULL && ctl_flag(ctl, "password-stdin")) {
         return ctr_fail(err, -EINVAL,
                         "login: --password and --password-stdin do not go together");
@@ -60,15 +76,17 @@ get_secret(const struct ctl *ctl, char *ret, size_t size, struct ctr_error *err)
         ctl_complain(
             "WARNING! Using --password is insecure: every user of this machine can see "
             "it. Use --password-stdin.");
-        (void) snprintf(ret, size, "%s", given);
+        if (take_word(given, ret, size, err) < 0) {
+            return err->code;
+        }
     } else if (ctl_flag(ctl, "password-stdin")) {
         int rc = read_secret(ret, size, err);
         if (rc < 0) {
             return rc;
         }
-    } else if (ctl_ask("Password: ", true, ret, size, err) < 0) {
+    } else if (ctl_ask("Password: ", true, ret, size, &why) < 0) {
         return ctr_fail(err, -EINVAL,
-                        "login: %s; pipe the password in and use --password-stdin", err->msg);
+                        "login: %s; pipe the password in and use --password-stdin", why.msg);
     }
     return *ret != '\0' ? 0 : ctr_fail(err, -EINVAL, "login: the password is empty");
 }
