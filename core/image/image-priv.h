@@ -52,6 +52,8 @@ enum media {
     "application/vnd.oci.image.manifest.v1+json, "                                             \
     "application/vnd.docker.distribution.manifest.v2+json"
 enum media media_kind(const char *type);
+/* A layer that its manifest lets nobody hand on, and that may be fetched from its urls only. */
+bool media_is_foreign(const char *type);
 /* The OCI layer type that a blob's first bytes show: gzip, zstd, else plain tar. Other compressions are refused by name. */
 int layer_media_type(struct ctr_store *store, const char *digest, const char **ret_type,
                      struct ctr_error *err);

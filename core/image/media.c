@@ -23,7 +23,9 @@ media_kind(const char *type)
         {"application/vnd.docker.image.rootfs.diff.tar", MEDIA_TAR},
         {"application/vnd.docker.image.rootfs.diff.tar.gzip", MEDIA_TAR_GZIP},
         {"application/vnd.docker.image.rootfs.diff.tar.zstd", MEDIA_TAR_ZSTD},
+        {"application/vnd.docker.image.rootfs.foreign.diff.tar", MEDIA_TAR},
         {"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", MEDIA_TAR_GZIP},
+        {"application/vnd.docker.image.rootfs.foreign.diff.tar.zstd", MEDIA_TAR_ZSTD},
     };
     for (size_t i = 0; i < CTR_LENGTH(known) && type != NULL; i++) {
         if (strcmp(type, known[i].type) == 0) {
@@ -31,6 +33,13 @@ media_kind(const char *type)
         }
     }
     return MEDIA_UNKNOWN;
+}
+
+bool
+media_is_foreign(const char *type)
+{
+    return ctr_starts_with(type, "application/vnd.oci.image.layer.nondistributable.") ||
+           ctr_starts_with(type, "application/vnd.docker.image.rootfs.foreign.");
 }
 
 int

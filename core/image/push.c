@@ -25,14 +25,6 @@ struct push {
 
 /* --- gathering --- */
 
-/* A layer that is fetched from elsewhere and must not be handed on. */
-static bool
-push_is_foreign(const char *media_type)
-{
-    return strstr(media_type, ".nondistributable.") != NULL ||
-           strstr(media_type, ".foreign.") != NULL;
-}
-
 /* Takes a blob of a manifest into `blobs`; 1: it is not whole in the store. */
 static int
 push_add_blob(struct push *push, const json_t *descriptor, json_t *blobs, struct ctr_error *err)
@@ -40,7 +32,7 @@ push_add_blob(struct push *push, const json_t *descriptor, json_t *blobs, struct
     const char *digest = ctr_json_str(descriptor, "digest", "");
     int64_t size = ctr_json_int(descriptor, "size", -1);
     uint64_t have = 0;
-    if (push_is_foreign(ctr_json_str(descriptor, "mediaType", ""))) {
+    if (media_is_foreign(ctr_json_str(descriptor, "mediaType", ""))) {
         return 0;
     }
     if (!ctr_is_digest(digest) || size < 0) {
