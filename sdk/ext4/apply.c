@@ -242,32 +242,45 @@ on_end(void *arg, struct ctr_error *err)
     return e4_file_end(apply->image, err);
 }
 
+/* A whiteout's way led nowhere, or to what is no directory: there is nothing to hide. */
 static int
-on_whiteout(void *arg, const char *path, struct ctr_error *err)
+fail_whiteout(int status, const char *path, const struct ctr_error *why, struct ctr_error *err)
 {
-    struct apply *apply = arg;
-    struct e4_image *image = apply->image;
-    struct e4_dir *dir = NULL;
-    const char *name = NULL;
-    int status = e4_walk_parent(image, path, NULL, &dir, &name, err);
-    if (status == -ENOENT) {
-        return 0; /* there is nothing to hide */
+    if (status == 0 || status == -ENOENT || status == -ENOTDIR) {
+        return 0;
     }
-    if (status != 0) {
-        return fail_entry(status, path, err);
-    }
+    return fail_entry(ctr_fail(err, status, "%s", why->msg), path, err);
+}
+
+static int
+hide(struct e4_image *image, struct e4_dir *dir, const char *name, struct ctr_error *err)
+{
     struct e4_dent *dent = e4_dir_find(dir, name, strlen(name));
     if (dent == NULL) {
         return 0;
     }
     if ((dent->flags & E4_KEEP) == 0) {
-        return fail_entry(e4_remove(image, dir, dent, err), path, err);
+        return e4_remove(image, dir, dent, err);
     }
     if (dent->type != EXT2_FT_DIR) {
         return 0;
     }
-    status = e4_dir_get(image, dent->ino, &dir, err);
-    return fail_entry(status == 0 ? e4_remove_lower(image, dir, err) : status, path, err);
+    int status = e4_dir_get(image, dent->ino, &dir, err);
+    return status == 0 ? e4_remove_lower(image, dir, err) : status;
+}
+
+static int
+on_whiteout(void *arg, const char *path, struct ctr_error *err)
+{
+    struct apply *apply = arg;
+    struct e4_dir *dir = NULL;
+    const char *name = NULL;
+    struct ctr_error why = CTR_ERROR_INIT;
+    int status = e4_walk_parent(apply->image, path, NULL, &dir, &name, &why);
+    if (status != 0) {
+        return fail_whiteout(status, path, &why, err);
+    }
+    return fail_entry(hide(apply->image, dir, name, err), path, err);
 }
 
 static int
@@ -275,12 +288,12 @@ on_opaque(void *arg, const char *path, struct ctr_error *err)
 {
     struct apply *apply = arg;
     struct e4_dir *dir = NULL;
-    int status = e4_walk(apply->image, path, NULL, &dir, err);
-    if (status == -ENOENT) {
-        return 0;
+    struct ctr_error why = CTR_ERROR_INIT;
+    int status = e4_walk(apply->image, path, NULL, &dir, &why);
+    if (status != 0) {
+        return fail_whiteout(status, path, &why, err);
     }
-    status = status == 0 ? e4_remove_lower(apply->image, dir, err) : status;
-    return fail_entry(status, path, err);
+    return fail_entry(e4_remove_lower(apply->image, dir, err), path, err);
 }
 
 static int

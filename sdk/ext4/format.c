@@ -98,6 +98,16 @@ set_overhead(ext2_filsys fs, uint64_t journal_bytes)
     return 0;
 }
 
+/* The root folder's time does not tell when the image was made: the same layers give the same tree. */
+static errcode_t
+set_root_time(ext2_filsys fs)
+{
+    struct ext2_inode root;
+    errcode_t code = ext2fs_read_inode(fs, EXT2_ROOT_INO, &root);
+    root.i_atime = root.i_ctime = root.i_mtime = 0;
+    return code == 0 ? ext2fs_write_inode(fs, EXT2_ROOT_INO, &root) : code;
+}
+
 static errcode_t
 fill_tables(ext2_filsys fs, uint64_t journal_bytes)
 {
@@ -105,6 +115,9 @@ fill_tables(ext2_filsys fs, uint64_t journal_bytes)
     if (code == 0) {
         mark_zeroed(fs);
         code = ext2fs_mkdir(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, NULL);
+    }
+    if (code == 0) {
+        code = set_root_time(fs);
     }
     if (code == 0) {
         code = mark_reserved_inodes(fs);

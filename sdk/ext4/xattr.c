@@ -1,14 +1,10 @@
 /*
  * Extended attributes: libext2fs places them inside the inode or in one block. POSIX ACLs come in the kernel's
- * form and are turned into ext4's by libext2fs, after their shape was checked here.
+ * form and are turned into ext4's by libext2fs; the layer walk has checked their shape.
  */
 #include "sdk/ext4/writer.h"
 #include <errno.h>
 #include <stdlib.h>
-
-#define ACL_HEADER 4
-#define ACL_ENTRY 8
-#define ACL_ENTRIES_MAX 256
 
 struct names {
     char *list[512];
@@ -46,42 +42,10 @@ remove_all(struct ext2_xattr_handle *handle)
     return code;
 }
 
-static bool
-is_acl(const char *name)
-{
-    return strncmp(name, "system.posix_acl_", 17) == 0;
-}
-
-/* A header with version 2, then entries of tag, permissions, id; all little-endian. */
-static bool
-is_valid_acl(const struct ctr_layer_xattr *xattr)
-{
-    const uint8_t *bytes = xattr->value;
-    if (xattr->length < ACL_HEADER + ACL_ENTRY ||
-        (xattr->length - ACL_HEADER) % ACL_ENTRY != 0 ||
-        (xattr->length - ACL_HEADER) / ACL_ENTRY > ACL_ENTRIES_MAX ||
-        memcmp(bytes, "\2\0\0\0", ACL_HEADER) != 0) {
-        return false;
-    }
-    for (uint64_t at = ACL_HEADER; at < xattr->length; at += ACL_ENTRY) {
-        uint32_t tag = bytes[at] | (uint32_t) bytes[at + 1] << 8;
-        uint32_t permissions = bytes[at + 2] | (uint32_t) bytes[at + 3] << 8;
-        bool known = tag == 1 || tag == 2 || tag == 4 || tag == 8 || tag == 16 || tag == 32;
-        if (!known || permissions > 7) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static int
 set_one(struct ext2_xattr_handle *handle, const struct ctr_layer_entry *entry,
         const struct ctr_layer_xattr *xattr, struct ctr_error *err)
 {
-    if (is_acl(xattr->name) && !is_valid_acl(xattr)) {
-        return ctr_fail(err, -EBADMSG, "layer entry \"%.200s\": malformed %.100s", entry->path,
-                        xattr->name);
-    }
     errcode_t code =
         ext2fs_xattr_set(handle, xattr->name, xattr->value, (size_t) xattr->length);
     if (code == EXT2_ET_EA_NO_SPACE || code == EXT2_ET_EA_KEY_NOT_FOUND) {

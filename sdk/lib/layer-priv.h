@@ -23,6 +23,10 @@ struct layer_xattrs {
 int layer_xattrs_collect(struct archive_entry *entry, struct layer_xattrs *ret,
                          const char *path, struct ctr_error *err);
 
+/* Checks the POSIX ACLs among them; an access ACL changes the entry's mode. */
+int layer_acls_apply(struct ctr_layer_entry *entry, struct layer_xattrs *xattrs,
+                     struct ctr_error *err);
+
 /* Where the name's last component begins. */
 const char *layer_basename(const char *path);
 

@@ -90,11 +90,26 @@ on_read(struct archive *archive, void *arg, const void **ret)
     return n;
 }
 
+/* The mark is two blocks of zeros. libarchive is content with one, whatever follows: entries behind it would be lost without a word. */
+static bool
+is_lone_zero_block(struct walk *w)
+{
+    int64_t end = archive_filter_bytes(w->archive, 0);
+    return end - archive_read_header_position(w->archive) == TAR_BLOCK &&
+           (uint64_t) end < w->total;
+}
+
 /* Reads what stands behind the end-of-archive mark. */
 static int
 drain(struct walk *w, struct ctr_error *err)
 {
     ssize_t n;
+    if (is_lone_zero_block(w)) {
+        return ctr_fail(err, -EBADMSG,
+                        "layer is not a valid tar stream after entry \"%.200s\": more follows "
+                        "behind half an end mark",
+                        w->path);
+    }
     do {
         n = read_some(w);
     } while (n > 0);
@@ -221,6 +236,20 @@ fill_size(struct walk *w, struct archive_entry *entry, struct ctr_layer_entry *r
     return 0;
 }
 
+/* libarchive gives "-1.5" as -1 and half a second: the fraction counts towards the past. */
+static void
+fill_time(struct archive_entry *entry, struct ctr_layer_entry *ret)
+{
+    const long second = 1000000000L;
+    long nsec = archive_entry_mtime_nsec(entry);
+    ret->mtime = archive_entry_mtime(entry);
+    if (ret->mtime < 0 && nsec > 0 && nsec < second) {
+        ret->mtime--;
+        nsec = second - nsec;
+    }
+    ret->mtime_nsec = nsec >= 0 && nsec < second ? (uint32_t) nsec : 0;
+}
+
 static int
 fill_entry(struct walk *w, struct archive_entry *entry, struct ctr_layer_entry *ret,
            struct ctr_error *err)
@@ -233,9 +262,7 @@ fill_entry(struct walk *w, struct archive_entry *entry, struct ctr_layer_entry *
         return refuse("/", "the root must be a directory", err);
     }
     ret->mode = (uint32_t) archive_entry_perm(entry) & 07777;
-    ret->mtime = archive_entry_mtime(entry);
-    long nsec = archive_entry_mtime_nsec(entry);
-    ret->mtime_nsec = nsec >= 0 && nsec < 1000000000L ? (uint32_t) nsec : 0;
+    fill_time(entry, ret);
     int status = fill_owner(w, entry, ret, err);
     if (status == 0) {
         status = fill_target(w, entry, ret, err);
@@ -245,6 +272,9 @@ fill_entry(struct walk *w, struct archive_entry *entry, struct ctr_layer_entry *
     }
     if (status == 0) {
         status = layer_xattrs_collect(entry, &w->xattrs, w->path, err);
+    }
+    if (status == 0) {
+        status = layer_acls_apply(ret, &w->xattrs, err);
     }
     ret->n_xattrs = w->xattrs.n;
     ret->xattrs = w->xattrs.list;
@@ -439,6 +469,7 @@ on_first_read(struct archive *archive, void *arg, const void **ret)
     if (first->n >= 0) {
         ssize_t n = first->n;
         first->n = -1;
+        first->walk->header_bytes = first->walk->total = (uint64_t) n;
         *ret = first->walk->buffer;
         return n;
     }

@@ -117,16 +117,40 @@ static ext2_filsys fs;
 struct attributes {
     struct attribute list[512];
     size_t n;
+    struct ext2_xattr_handle *handle;
 };
 
+/* libext2fs gives entries of an ACL that have no id the id 0, the kernel ~0. */
+static void
+fill_acl_ids(const char *name, uint8_t *value, size_t length)
+{
+    if (strncmp(name, "system.posix_acl_", 17) != 0) {
+        return;
+    }
+    for (size_t at = 4; at + 8 <= length; at += 8) {
+        if (value[at] != 2 && value[at] != 8) { /* a named user or group */
+            memset(value + at + 4, 0xff, 4);
+        }
+    }
+}
+
+/* Asked for by name, an ACL comes in the form that getxattr(2) gives, not as it is on disk. */
 static int
-collect_attribute(char *name, char *value, size_t length, void *arg)
+collect_attribute(char *name, char *on_disk, size_t on_disk_length, void *arg)
 {
     struct attributes *attributes = arg;
-    if (attributes->n < 512) {
-        attributes->list[attributes->n++] =
-            (struct attribute){.name = need(strdup(name)), .value = escape(value, length)};
+    void *value = NULL;
+    size_t length = 0;
+    (void) on_disk, (void) on_disk_length;
+    if (ext2fs_xattr_get(attributes->handle, name, &value, &length) != 0) {
+        die(name);
     }
+    fill_acl_ids(name, value, length);
+    if (attributes->n < 512) {
+        attributes->list[attributes->n++] = (struct attribute){
+            .name = escape(name, strlen(name)), .value = escape(value, length)};
+    }
+    ext2fs_free_mem(&value);
     return 0;
 }
 
@@ -138,6 +162,7 @@ image_attributes(struct node *node, ext2_ino_t ino)
     attributes.n = 0;
     errcode_t code = ext2fs_xattrs_open(fs, ino, &handle);
     code = code == 0 ? ext2fs_xattrs_read(handle) : code;
+    attributes.handle = handle;
     code = code == 0 ? ext2fs_xattrs_iterate(handle, collect_attribute, &attributes) : code;
     if (code != 0) {
         fprintf(stderr, "ext4-dump: %s: xattrs: %ld\n", node->path, code);
@@ -277,7 +302,7 @@ folder_attributes(struct node *node, const char *path)
     for (char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
         ssize_t length = lgetxattr(path, name, value, sizeof value);
         if (length >= 0 && n_list < 512) {
-            list[n_list++] = (struct attribute){.name = need(strdup(name)),
+            list[n_list++] = (struct attribute){.name = escape(name, strlen(name)),
                                                 .value = escape(value, (size_t) length)};
         }
     }
@@ -344,7 +369,9 @@ dump_folder(const char *real, const char *path)
             continue;
         }
         char *name = escape(entry->d_name, strlen(entry->d_name));
-        char *real_child = join(real, entry->d_name), *child = join(path, name);
+        char *real_child = real[0] == '.' && real[1] == '\0' ? need(strdup(entry->d_name))
+                                                             : join(real, entry->d_name);
+        char *child = join(path, name);
         dump_folder(real_child, child);
         free(name);
         free(real_child);
@@ -410,7 +437,10 @@ int
 main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "-d") == 0) {
-        dump_folder(argv[2], "");
+        if (chdir(argv[2]) != 0) { /* paths below it may be as long as paths can be */
+            die(argv[2]);
+        }
+        dump_folder(".", "");
     } else if (argc == 2) {
         dump_image(argv[1]);
     } else {

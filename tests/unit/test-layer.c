@@ -310,8 +310,8 @@ xattrs(void **state)
     tar_add(&tar, (struct tar_spec){.name = "a", .type = '0'});
     tar_pax(&tar, "LIBARCHIVE.xattr.user.b64", "YWJj");
     tar_add(&tar, (struct tar_spec){.name = "b", .type = '0'});
-    static const char *const dropped[] = {"trusted.overlay.opaque", "user.overlay.redirect",
-                                          "system.nfs4_acl", "com.apple.quarantine", "user."};
+    static const char *const dropped[] = {"trusted.overlay.opaque", "trusted.overlay.redirect",
+                                          "security.selinux", "com.apple.quarantine", "user."};
     for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++) {
         char key[100];
         snprintf(key, sizeof key, "SCHILY.xattr.%s", dropped[i]);
@@ -468,12 +468,14 @@ truncated(void **state)
     tar_add(&whole, (struct tar_spec){.name = "b", .type = '0', .data = "world"});
     size_t second = whole.length;
     tar_end(&whole);
-    for (size_t cut = 1; cut < second; cut += 37) {
+    const size_t padding = 512 - strlen("hello"); /* without it nothing is lost */
+    for (size_t cut = 1; cut < second; cut++) {
         struct tar tar = {0};
         tar_bytes(&tar, whole.data, cut);
         int status = walk(&tar);
-        if (cut != first && status == 0) {
-            fail_msg("cut at %zu was accepted", cut);
+        bool lossless = (cut >= first - padding && cut <= first) || cut >= second - padding;
+        if (lossless != (status == 0)) {
+            fail_msg("cut at %zu: %d", cut, status);
         }
     }
     free(whole.data);
