@@ -95,6 +95,9 @@ program_find(const char *path, const char *name, char **ret, struct ctr_error *e
         (void) snprintf(file, sizeof file, "%s/" PROGRAM_PREFIX "%s", folder, name);
         if (stat(file, &st) == 0 && S_ISREG(st.st_mode)) {
             int rc = check_program(folder, file, err);
+            if (rc == 0 && access(file, X_OK) < 0) {
+                rc = ctr_fail(err, -errno, "%s: %s", file, strerror(errno));
+            }
             *ret = rc == 0 ? strdup(file) : NULL;
             return rc < 0 || *ret != NULL ? rc : ctr_fail(err, -ENOMEM, "out of memory");
         }

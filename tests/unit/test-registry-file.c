@@ -316,7 +316,7 @@ test_store_at_once(void **state)
         pids[i] = fork();
         assert_true(pids[i] >= 0);
         for (int k = 0; pids[i] == 0 && k < 20; k++) {
-            char host[32];
+            char host[48];
             (void) snprintf(host, sizeof host, "h%d-%d.example", i, k);
             if (registry_store(r, host, 1, "u", host) < 0) {
                 _exit(1);
