@@ -375,7 +375,10 @@ tree_put(struct tree *tree, const struct ctr_layer_entry *entry, struct node **r
     const char *name;
     int result = locate(tree, entry->path, true, &dir, &name, err);
     if (result != 0) {
-        return result;
+        return result == -ENOTDIR
+                   ? ctr_fail(err, -EBADMSG, "%.200s: a part of its path is not a folder",
+                              entry->path)
+                   : result;
     }
     struct node *old = child_of(tree, dir, name);
     if (old != NULL && old->inode->type == CTR_LAYER_DIR && entry->type == CTR_LAYER_DIR) {

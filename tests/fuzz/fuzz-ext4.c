@@ -1,5 +1,5 @@
 /*
- * Layers onto a storage plugin's images: ext4, and by fuzz-erofs.c EROFS. Bytes become entries of one or more layers over a handful of names, so that links, type changes and whiteouts
+ * Layers onto a storage plugin's images: ext4, and with FUZZ_LAYERS by fuzz-erofs.c EROFS. Bytes become entries of one or more layers over a handful of names, so that links, type changes and whiteouts
  * meet each other; the layers then go through the plugin's slots as tar streams. Every 8th image (all of them with
  * CTR_FUZZ_FSCK=1) must pass its filesystem's own check, and can be built on.
  */
@@ -117,10 +117,22 @@ add_xattr(uint8_t flavour)
                                        "system.posix_acl_access"};
     char record[6000];
     char value[5600];
+    static const char capability[20] = "\1\0\0\2\0\4", acl[44] = "\2\0\0\0"
+                                                                 "\1\0\6\0\377\377\377\377"
+                                                                 "\2\0\6\0\12\0\0\0"
+                                                                 "\4\0\4\0\377\377\377\377"
+                                                                 "\20\0\6\0\377\377\377\377"
+                                                                 "\40\0\4\0\377\377\377\377";
+    const char *key = keys[flavour % 5];
     size_t n = 1 + (size_t) flavour * (flavour > 200 ? 20 : 2);
     memset(value, flavour | 1, n);
-    memcpy(value, "\2\0\0\0\1\0\6\0\377\377\377\377", n < 12 ? n : 12);
-    const char *key = keys[flavour % 5];
+    if (flavour % 5 == 2) { /* mostly whole, sometimes longer */
+        n = flavour > 200 ? n : sizeof capability;
+        memcpy(value, capability, sizeof capability);
+    } else if (flavour % 5 == 4) {
+        n = flavour > 200 ? n : sizeof acl;
+        memcpy(value, acl, sizeof acl);
+    }
     size_t rest = strlen(" SCHILY.xattr.=\n") + strlen(key) + n, total = rest;
     for (int i = 0; i < 3; i++) { /* the length in front counts itself */
         total = rest + (size_t) snprintf(record, sizeof record, "%zu", total);
@@ -212,29 +224,19 @@ check_image(const char *path)
     }
 }
 
-/* The first one holds the image. */
-static void
-take_disk(void *arg, const struct ctr_disk *disk)
-{
-    if (*(char *) arg == '\0') {
-        snprintf(arg, 600, "%s", disk->path);
-    }
-}
-
 static struct storage_host host;
 static void *self;
 
+/* The layer that was made, as a stream. The caller closes it. */
 static int
-apply_layer(struct ctr_error *err)
+open_layer(void)
 {
     int fd = memfd_create("layer", MFD_CLOEXEC);
     if (fd < 0 || write(fd, tar, tar_length) != (ssize_t) tar_length ||
         lseek(fd, 0, SEEK_SET) != 0) {
         abort();
     }
-    int status = host.ops->apply(self, "k", fd, err);
-    close(fd);
-    return status;
+    return fd;
 }
 
 static int
@@ -261,6 +263,25 @@ start(void)
         abort();
     }
     (void) atexit(end);
+}
+
+#ifndef FUZZ_LAYERS
+/* The first one holds the image. */
+static void
+take_disk(void *arg, const struct ctr_disk *disk)
+{
+    if (*(char *) arg == '\0') {
+        snprintf(arg, 600, "%s", disk->path);
+    }
+}
+
+static int
+apply_layer(struct ctr_error *err)
+{
+    int fd = open_layer();
+    int status = host.ops->apply(self, "k", fd, err);
+    close(fd);
+    return status;
 }
 
 int
@@ -309,3 +330,4 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     return host.ops->remove(self, "k", &err) == 0 ? 0 : (abort(), 0);
 }
+#endif
