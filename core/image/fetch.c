@@ -74,14 +74,18 @@ fetch_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_e
                                .sink = fetch_sink,
                                .arg = &fetch};
     rc = remote_blob(remote, &blob, err);
+    bool full = op_disk_full(op, rc == -ENOSPC);
+    bool wrong = rc == -EBADMSG || rc == -EFBIG;
     if (rc < 0) {
         /* What is right so far is kept to go on with, unless the disk is full: then all of this pull goes. */
-        bool full = op_disk_full(op, rc == -ENOSPC);
-        bool wrong = rc == -EBADMSG || rc == -EFBIG;
         ctr_ingest_abort(fetch.ingest, !wrong && !full);
-        return wrong && remote_distrust(remote) ? fetch_blob(remote, digest, size, err) : rc;
+    } else {
+        rc = ctr_ingest_commit(fetch.ingest, NULL, err);
+        wrong = rc == -EBADMSG;
     }
-    rc = ctr_ingest_commit(fetch.ingest, NULL, err);
-    bool again = rc == -EBADMSG && (resumed || remote_distrust(remote));
-    return again ? fetch_blob(remote, digest, size, err) : rc;
+    if (wrong && blob.mirrored) {
+        remote_distrust(remote);
+        return fetch_blob(remote, digest, size, err);
+    }
+    return wrong && resumed ? fetch_blob(remote, digest, size, err) : rc;
 }

@@ -3,7 +3,6 @@
  * let pass is kept; where it gives an identity token in exchange, that is kept in place of the password.
  */
 #include "core/image/remote.h"
-#include <strings.h>
 
 /* "https://index.docker.io/v1/", "registry.example.com" … to the host that a reference would name. */
 static int
@@ -14,9 +13,14 @@ login_host(const char *text, struct ctr_ref *ret, struct ctr_error *err)
     const char *colons = strstr(text, "://");
     const char *at = colons != NULL ? colons + 3 : text;
     size_t n = strcspn(at, "/");
+    static const char *const rests[] = {"", "/", "/v1", "/v1/", "/v2", "/v2/"};
     char host[256], probe[300];
     struct ctr_error ignored = CTR_ERROR_INIT;
-    if (n == 0 || n >= sizeof host) {
+    bool known = false;
+    for (size_t i = 0; i < CTR_LENGTH(rests); i++) {
+        known = known || strcmp(at + n, rests[i]) == 0;
+    }
+    if (n == 0 || n >= sizeof host || !known) {
         return ctr_fail(err, -EINVAL, "\"%.200s\" is no registry: write HOST or HOST:PORT",
                         text);
     }

@@ -95,6 +95,13 @@ upload_done(const struct upload *upload, const struct http_response *response,
     return 0;
 }
 
+/* What to try after a request of this size was too large. */
+static uint64_t
+upload_smaller(uint64_t length)
+{
+    return length / 2 > CHUNK_LEAST ? length / 2 : CHUNK_LEAST;
+}
+
 static void
 upload_sent(void *arg, uint64_t bytes)
 {
@@ -176,7 +183,8 @@ upload_open(struct upload *upload, const char *source, struct ctr_error *err)
     return rc;
 }
 
-/* One try of a request to where the upload goes on: as remote_try. */
+/* One try of a request to where the upload goes on: as remote_try, but a challenge is answered and the same asked again: what
+ * was refused has changed nothing there. */
 static int
 upload_try(struct upload *upload, const char *method, const char *url,
            const struct http_body *body, struct http_response *response, struct ctr_error *err)
@@ -189,7 +197,11 @@ upload_try(struct upload *upload, const char *method, const char *url,
                              .max = IMAGE_MAX_BODY,
                              .total_s =
                                  seconds + (long) ((body != NULL ? body->length : 0) >> 14)};
-    return remote_try(upload->endpoint, &upload->loop, &call, response, err);
+    int rc = 0;
+    do {
+        rc = remote_try(upload->endpoint, &upload->loop, &call, response, err);
+    } while (rc == 1 && response->status == 401);
+    return rc;
 }
 
 /* The request that ends an upload, with the bytes in `body`. 1: begin anew. */
@@ -207,7 +219,8 @@ upload_end(struct upload *upload, const struct http_body *body, struct ctr_error
     if (rc == 0 && (response.status == 201 || response.status == 204)) {
         rc = upload_done(upload, &response, err);
     } else if (rc == 0 && response.status == 413 && body->length > CHUNK_LEAST) {
-        upload->chunk = body->length > CHUNK_DEFAULT ? CHUNK_DEFAULT : body->length / 2;
+        upload->chunk =
+            body->length > CHUNK_DEFAULT ? CHUNK_DEFAULT : upload_smaller(body->length);
         rc = 1;
     } else if (rc == 0 && response.status == 404) {
         rc = remote_again(upload->endpoint, &upload->loop, 0); /* the registry forgot it */
@@ -290,9 +303,9 @@ upload_chunk(struct upload *upload, struct ctr_error *err)
     long status = rc == 0 ? response.status : 0;
     if (status == 202 || status == 201 || status == 204) {
         rc = upload_take_chunk(upload, body.length, &response, err);
-    } else if (status == 413 && body.length / 2 >= CHUNK_LEAST &&
-               body.length / 2 >= upload->least) {
-        upload->chunk = body.length / 2;
+    } else if (status == 413 && body.length > CHUNK_LEAST &&
+               upload_smaller(body.length) >= upload->least) {
+        upload->chunk = upload_smaller(body.length);
         rc = upload_ask_offset(upload, err);
     } else if (status == 416 || status == 404) {
         rc = remote_again(upload->endpoint, &upload->loop, 0);

@@ -251,10 +251,11 @@ blob_get(struct blob_fetch *fetch, struct ctr_error *err)
 }
 
 int
-remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err)
+remote_blob(struct remote *remote, struct remote_blob *blob, struct ctr_error *err)
 {
     struct blob_fetch fetch = {.blob = blob, .offset = blob->offset};
     struct endpoint *at = NULL;
+    uint64_t from = blob->offset;
     int rc = -EIO;
     if (blob->url != NULL) {
         fetch.endpoint = remote_home(remote);
@@ -264,6 +265,8 @@ remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_er
         fetch.endpoint = at;
         fetch.no_range = false;
         rc = blob_get(&fetch, err);
+        blob->mirrored =
+            blob->mirrored || (at->mirror && (fetch.refused || fetch.offset > from));
     }
     return rc;
 }

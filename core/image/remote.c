@@ -139,15 +139,12 @@ endpoint_is_down(struct endpoint *endpoint)
     return down;
 }
 
-bool
+void
 remote_distrust(struct remote *remote)
 {
-    bool asked = false;
     for (size_t i = 0; i + 1 < remote->n_endpoints; i++) {
-        asked = asked || !endpoint_is_down(&remote->endpoints[i]);
         endpoint_put_down(&remote->endpoints[i]);
     }
-    return asked;
 }
 
 /* --- failures in the registry's own words --- */

@@ -164,8 +164,8 @@ struct endpoint *remote_home(struct remote *remote); /* the registry itself */
 /* A mirror is not asked again. */
 void endpoint_put_down(struct endpoint *endpoint);
 bool endpoint_is_down(struct endpoint *endpoint);
-/* What came was wrong: mirrors are not asked any more. True: some were, so that another try may bring the right. */
-bool remote_distrust(struct remote *remote);
+/* What a mirror sent was wrong: none is asked any more. */
+void remote_distrust(struct remote *remote);
 
 struct remote_loop {
     int tries;  /* failed ones */
@@ -233,8 +233,10 @@ struct remote_blob {
     uint64_t size, offset;
     int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err);
     void *arg;
+    bool
+        mirrored; /* set: some of the bytes are a mirror's. If they turn out wrong, remote_distrust and begin anew */
 };
-int remote_blob(struct remote *remote, const struct remote_blob *blob, struct ctr_error *err);
+int remote_blob(struct remote *remote, struct remote_blob *blob, struct ctr_error *err);
 
 /* --- sources.c: which repositories have a blob --- */
 

@@ -2,58 +2,8 @@
 # What a hostile or broken registry does to a pull (CASES.md, rows R and M, L4): each case is one line of what must come out of it.
 # Uses image-tool, the image room on a command line, against hreg. The limits are short ones (TOOL_HURRY).
 . "$(dirname "$0")/../lib.sh"
-need python3
-TOOL=$BUILD/tests/bin/image-tool
-[ -x "$TOOL" ] || fail "no $TOOL: make test-programs"
-export TOOL_HURRY=1 TOOL_QUIET=1
+. "$ROOT/tests/hostile/hreg.bash"
 
-mkdir -p "$T/p"
-cat >"$T/p/p.ini" <<INI
-[engine]
-data = $T/p/data
-run = $T/p/run
-plugins = $BUILD/tests/plugins:$BUILD/lib/ctr/plugins
-platform = linux/amd64
-max_image = 64M
-[vmm]
-plugin = qemu
-[net]
-plugin = none
-[storage]
-plugin = mem
-[registry]
-chain = file
-[registry.file]
-path = $T/p/auth.json
-INI
-background python3 -B "$ROOT/tests/hostile/hreg" "$T/ports" "$T/log"
-for _ in $(seq 100); do [ -f "$T/ports" ] && break; sleep 0.1; done
-read -r HOME_PORT AWAY_PORT <"$T/ports" || fail "hreg did not start"
-REG=127.0.0.1:$HOME_PORT
-(umask 077; printf '{"auths":{"%s":{"auth":"YWxpY2U6czNjcmV0LXB3"}}}' "$REG" >"$T/p/auth.json")
-
-bad=0
-complain() { echo "FAILED: $*" >&2; [ -s "$T/out" ] && sed 's/^/    | /' "$T/out" >&2; bad=$((bad + 1)); }
-# tool ARGS…: output in $T/out, memory used in $T/rss (KiB); its status is the tool's
-tool() {
-    timeout -k 5 60 python3 -B -c 'import resource, subprocess, sys
-status = subprocess.call(sys.argv[2:], stdout=open(sys.argv[1] + "/out", "w"), stderr=subprocess.STDOUT)
-open(sys.argv[1] + "/rss", "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-sys.exit(status)' "$T" "$TOOL" "$T/p/p.ini" "$@"
-}
-fresh() { rm -rf "$T/p/data"; : >"$T/log"; }
-# What holds after each case: memory, no secret in what was printed, blobs that are what their names say, one error line.
-after() {
-    local rss f
-    read -r rss <"$T/rss" || rss=0
-    case $(file -b "$TOOL" 2>/dev/null; nm "$TOOL" 2>/dev/null | grep -c __asan_init) in *[1-9]) ;; *)
-        [ "$rss" -lt 131072 ] || complain "$1: used $rss KiB of memory" ;; esac
-    grep -q -e s3cret -e YWxpY2U6 "$T/out" && complain "$1: a secret was printed"
-    grep -q $'\x1b' "$T/out" && complain "$1: an escape character was printed"
-    for f in "$T"/p/data/images/blobs/sha256/*; do
-        [ -f "$f" ] && [ "$(sha256sum <"$f" | cut -c1-64)" != "$(basename "$f")" ] && complain "$1: blob $f is wrong"
-    done
-}
 # refused REPOSITORY REGEX: a pull fails with one line that fits, and records nothing
 refused() {
     fresh
@@ -70,15 +20,18 @@ pulled() {
     tool pull "$REG/$1" -- unpack "$REG/$1" || complain "$1: must work"
     after "$1"
 }
-requests() { grep -c "\"path\": \"[^\"]*$1" "$T/log"; }
 
 # --- good ones, also after misbehaviour that goes away ---
 for c in m m/plain-layers m/zero-layers m/multi-arch m/two-gzip-members cut-once cut-no-range retry-1 retry-date retry-negative \
-    retry-huge retry-garbage token token-login token-twice basic redirect-relative; do
+    retry-huge retry-garbage token token-login token-twice token-post token-issued token-scope token-short basic redirect-relative; do
     pulled $c
 done
 pulled cut-once/honest
 [ "$(grep -c '"range": "bytes=' "$T/log")" -ge 1 ] || complain "cut-once: nothing was resumed"
+pulled token-short
+[ "$(requests token/)" -ge 2 ] || complain "token-short: no token was renewed"
+pulled token-scope
+grep -q 'scope=repository%3Amore%3Apull' "$T/log" || complain "token-scope: the scope that the registry named was not asked for"
 pulled token-twice
 [ "$(requests token/)" -ge 2 ] || complain "token-twice: no new token was asked for"
 
@@ -101,7 +54,7 @@ refused lost-blob 'has lost blob'
 refused huge-error 'larger than 1024 KiB'
 refused always-500 'answered 500 UNKNOWN'
 [ "$(requests manifests/)" = 5 ] || complain "always-500: $(requests manifests/) tries instead of 5"
-refused always-429 'rate of requests'
+refused always-429 'rate of requests.*0 of 100 requests left.*wait 77 seconds'
 refused nowhere 'no such repository or tag \(404 NAME_UNKNOWN\)'
 refused m:none 'no such repository or tag \(404 MANIFEST_UNKNOWN\)'
 
@@ -118,18 +71,15 @@ fresh
 printf '{"auths":{}}' >"$T/p/auth.json"
 refused basic "wants a login"
 refused token-login 'refused the credentials|access denied'
+printf '{"auths":{"%s":{"auth":"AA==","identitytoken":"idtok-1"}}}' "$REG" >"$T/p/auth.json"
+pulled token-identity
+grep -q '"grant_type": \["refresh_token"\]' "$T/log" || complain "token-identity: the identity token was not exchanged"
+refused basic 'wants a login'
+printf '{"auths":{"%s":{"auth":"AA==","identitytoken":"idtok-2"}}}' "$REG" >"$T/p/auth.json"
+refused token-identity 'refused the credentials'
 printf '{"auths":{"%s":{"auth":"YWxpY2U6czNjcmV0LXB3"},"127.0.0.2:%s":{"auth":"Ym9iOmI="}}}' "$REG" "$AWAY_PORT" >"$T/p/auth.json"
 
 # --- redirects: the login stays at home ---
-stays_home() {
-    python3 - "$T/log" <<'PY' || complain "$1: a login left home"
-import json, sys
-lines = [json.loads(line) for line in open(sys.argv[1])]
-away = [l for l in lines if l['away']]
-back = [l for l in lines if not l['away'] and l['path'].startswith('/v2/m/')]
-sys.exit(any(l['authorization'] or l['cookie'] for l in away + back))
-PY
-}
 for c in redirect-away redirect-port redirect-back; do pulled $c; stays_home $c; done
 refused redirect-401 'credentials are not sent there'; stays_home redirect-401
 refused redirect-file 'neither https nor http'
@@ -140,6 +90,40 @@ refused redirect-plain 'plain http to registry.invalid is refused'
 refused redirect-user 'user name or password'
 refused redirect-loop 'more than 10 times'
 [ "$(requests manifests/)" -le 2 ] || complain "redirect-loop: too many requests"
+
+# --- up to date: one request ---
+pulled m/honest
+: >"$T/log"
+tool pull "$REG/m/honest" || complain "m: must pull twice"
+[ "$(wc -l <"$T/log")" = 1 ] && [ "$(sent HEAD manifests/latest)" = 1 ] || complain "up to date: more than one HEAD: $(cat "$T/log")"
+
+# --- mirrors: asked first, trusted with nothing ---
+# mirrored ORDER REPOSITORY: a pull by way of a mirror that behaves so
+mirrored() {
+    profile mirror "[registry.host \"$REG\"]
+mirrors = $MIRROR/$1"
+    fresh
+    P=mirror
+    tool pull "$REG/$2" -- unpack "$REG/$2" || complain "mirror $1: must work"
+    after "mirror $1"
+    P=p
+    stays_home "mirror $1"
+}
+from_home() { grep '"mirror": false' "$T/log" | grep -c "\"path\": \"/v2/[^\"]*$1"; }
+mirrored m m/honest
+[ "$(from_home .)" -le 4 ] && [ "$(from_home blobs/)" = 0 ] || complain "mirror m: the registry was asked for what the mirror has"
+for c in flip-always flip-manifest cut-always always-500 always-429 lost-blob basic-never token-never wrong-range endless huge-error nowhere \
+    endless-manifest redirect-file; do
+    mirrored $c m/honest
+done
+mirrored basic basic/honest # the registry's login is not the mirror's
+profile mirror "[registry.host \"$REG\"]
+mirrors = 127.0.0.1:1, http://registry.invalid https://127.0.0.1:$AWAY_PORT $MIRROR/m"
+fresh
+P=mirror
+tool pull "$REG/m/honest" || complain "mirrors: the one that works must be found"
+[ "$(from_home blobs/)" = 0 ] || complain "mirrors: the registry was asked for blobs"
+P=p
 
 # --- documents ---
 for c in layers-and-manifests:ambiguous says-index:announced other-content-type:announced fs-layers:ambiguous schema-1:schema.1 \
@@ -213,5 +197,4 @@ grep -q 'cancelled' "$T/out" || complain "interrupt: no message"
 [ $took -lt 3000 ] || complain "interrupt: took $took ms"
 tool pull "$REG/m" || complain "a pull after an interrupt must work"
 
-[ $bad = 0 ] || fail "$bad complaints"
-echo "all cases as they must be"
+finish_complaints
