@@ -39,6 +39,7 @@ collect_chains(struct collect *collect, const json_t *manifest)
     json_array_foreach(chains, i, chain)
     {
         rc = rc < 0 ? rc : collect_need(collect, json_string_value(chain));
+        rc = rc < 0 ? rc : collect_need(collect, config_diff_id(config, i));
     }
     return chains == NULL ? -ENOMEM : rc;
 }
@@ -137,16 +138,18 @@ collect_blob(void *arg, const char *digest, uint64_t size)
 struct snapshots {
     const struct collect *collect;
     const char *instance;
-    json_t *names; /* chains that may go */
+    json_t *names;  /* chains that may go */
+    json_t *layers; /* and layers */
 };
 
 static void
-snapshots_add(void *arg, const char *name, int32_t committed)
+snapshots_add(void *arg, const char *name, int32_t state)
 {
     struct snapshots *snapshots = arg;
-    if (committed && ctr_is_digest(name) &&
+    if (state != CTR_STORAGE_WORKING && ctr_is_digest(name) &&
         json_object_get(snapshots->collect->needed, name) == NULL) {
-        (void) json_object_set_new(snapshots->names, name, json_true());
+        json_t *to = state == CTR_STORAGE_LAYER ? snapshots->layers : snapshots->names;
+        (void) json_object_set_new(to, name, json_true());
     }
 }
 
@@ -156,7 +159,7 @@ snapshots_add_record(void *arg, const char *key, const json_t *value)
     const struct snapshots *snapshots = arg;
     size_t n = strlen(snapshots->instance);
     if (strncmp(key, snapshots->instance, n) == 0 && key[n] == '/') {
-        snapshots_add(arg, key + n + 1, 1);
+        snapshots_add(arg, key + n + 1, CTR_STORAGE_CHAIN);
     }
     return 0;
 }
@@ -209,6 +212,23 @@ snapshots_remove(struct ctr_images *images, struct ctr_storage *storage, json_t 
     return 0;
 }
 
+/* One that a container's chain has stays for a later time. */
+static int
+layers_remove(struct ctr_storage *storage, json_t *names, struct ctr_error *err)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach(names, name, value)
+    {
+        struct ctr_error inner = CTR_ERROR_INIT;
+        int rc = storage_layer_remove(storage, name, &inner);
+        if (rc < 0 && rc != -EBUSY) {
+            return ctr_fail(err, rc, "%s", inner.msg);
+        }
+    }
+    return 0;
+}
+
 /* Marks anew in this instance's turn: what is being unpacked there is leased, what comes later waits and looks again. */
 static int
 collect_storage(struct ctr_images *images, struct ctr_storage *storage, struct ctr_error *err)
@@ -220,10 +240,13 @@ collect_storage(struct ctr_images *images, struct ctr_storage *storage, struct c
     }
     CTR_AUTO(json) json_t *needed = json_object();
     CTR_AUTO(json) json_t *names = json_object();
+    CTR_AUTO(json) json_t *layers = json_object();
     struct collect collect = {.images = images, .needed = needed, .err = err};
-    struct snapshots snapshots = {
-        .collect = &collect, .instance = ctr_storage_name(storage), .names = names};
-    if (needed == NULL || names == NULL) {
+    struct snapshots snapshots = {.collect = &collect,
+                                  .instance = ctr_storage_name(storage),
+                                  .names = names,
+                                  .layers = layers};
+    if (needed == NULL || names == NULL || layers == NULL) {
         rc = ctr_fail(err, -ENOMEM, "collect: out of memory");
     } else {
         (void) pthread_mutex_lock(&images->mutex);
@@ -235,6 +258,7 @@ collect_storage(struct ctr_images *images, struct ctr_storage *storage, struct c
     }
     rc = rc != 0 ? rc : storage_each(storage, snapshots_add, &snapshots, err);
     rc = rc != 0 ? rc : snapshots_remove(images, storage, names, err);
+    rc = rc != 0 ? rc : layers_remove(storage, layers, err);
     snapshot_give_turn(images, &turn);
     return rc < 0 ? rc : 0;
 }

@@ -355,6 +355,8 @@ unpack_lease(struct unpack *unpack, struct ctr_error *err)
         const json_t *layer = json_array_get(unpack->image->layers, i);
         rc = lease_add(&unpack->op, ctr_json_str(layer, "digest", ""), err);
         rc = rc < 0 ? rc : lease_add(&unpack->op, unpack_chain(unpack, i + 1), err);
+        rc =
+            rc < 0 ? rc : lease_add(&unpack->op, config_diff_id(unpack->image->config, i), err);
     }
     return rc;
 }
