@@ -255,10 +255,10 @@ int storage_each(struct ctr_storage *storage,
  * checked: it can stand in a header. An error names the instance. */
 
 /* -ENOENT: none knows the host. answer() is called once, on this thread. */
-int chain_get(struct ctr_chain *chain, struct image_op *op,
-              const struct ctr_registry_query *query,
-              void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
-              struct ctr_error *err);
+int
+chain_get(struct ctr_chain *chain, struct image_op *op, const struct ctr_registry_query *query,
+          void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
+          struct ctr_error *err);
 /* The first plugin with a token service of its own that knows the host; -ENOENT: none. */
 int chain_token(struct ctr_chain *chain, struct image_op *op,
                 const struct ctr_registry_query *query, const char *realm, const char *service,
@@ -267,9 +267,9 @@ int chain_token(struct ctr_chain *chain, struct image_op *op,
                 struct ctr_error *err);
 /* The first plugin that keeps credentials keeps this one durably; ret_instance[64] (may be NULL) is its name. -ENOENT: no plugin of the
  * chain does. -EINVAL: the credential cannot be sent. */
-int chain_store(struct ctr_chain *chain, struct image_op *op, const char *host,
-                const struct ctr_credential *credential, char *ret_instance,
-                struct ctr_error *err);
+int
+chain_store(struct ctr_chain *chain, struct image_op *op, const char *host,
+            const struct ctr_credential *credential, char *ret_instance, struct ctr_error *err);
 /* Erases from every instance that has it; -ENOENT: none has. One that fails does not keep the others from it. */
 int chain_erase(struct ctr_chain *chain, struct image_op *op, const char *host,
                 struct ctr_error *err);
