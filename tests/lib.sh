@@ -158,3 +158,32 @@ layout_from_root() {
     umoci config --image "$2:$3" --architecture "$4" --os linux --config.cmd /bin/sh --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin || fail "umoci config"
     umoci insert --image "$2:$3" "$1" / >/dev/null || fail "umoci insert"
 }
+
+# --- what holds after every hostile case (CASES.md) ---
+
+# hostile_start: an engine on the fake VMM with a login for hreg, whose secret must never show; what stands around it is noted
+hostile_start() {
+    start_hreg
+    (umask 077; printf '{"auths":{"%s":{"auth":"YWxpY2U6czNjcmV0LXB3"}}}' "$HREG" >"$T/auth.json")
+    use_profile hostile fake "$(printf '[storage]\nplugin = ext4\n[storage.ext4]\nsize = 1G\n[registry]\nchain = file\n[registry.file]\npath = %s\n' "$T/auth.json")"
+    ctr ps >/dev/null || fail "the engine does not start"
+    touch "$T/stamp"
+}
+# outsiders: what changed since hostile_start that is not the engine's or the test's own
+outsiders() {
+    find "$T" -newer "$T/stamp" ! -type d ! -path "$T/hostile/*" ! -path "$T/own/*" ! -name out ! -name err ! -name 'hreg.*'
+    find /etc /usr/local /root -xdev -newer "$T/stamp" -type f 2>/dev/null
+    find /tmp /var/tmp -maxdepth 1 -name 'evil*' -newer "$T/stamp"
+}
+# still_holds CASE: the daemon answers; it is not large; nothing outside the data root changed; no secret shows; an honest pull and run follows
+still_holds() {
+    local pid
+    timeout 10 "$BIN/ctrctl" --profile "$PROFILE" ps >/dev/null || fail "$1: the daemon does not answer"
+    pid=$(daemon_pid)
+    [ "$(awk '/^VmHWM/ {print $2}' "/proc/$pid/status")" -lt 262144 ] || fail "$1: ctrd used $(awk '/^VmHWM/ {print $2}' "/proc/$pid/status") KiB of memory"
+    [ -z "$(outsiders)" ] || fail "$1: changed outside the data root: $(outsiders)"
+    ! grep -srlE 's3cret|YWxpY2U6|czNjcmV0' "$T/hostile" "$T/out" "$T/err" || fail "$1: a secret was written there"
+    ctr rmi -f "$HREG/m" >/dev/null 2>&1
+    ctr pull -q "$HREG/m" >/dev/null 2>"$T/hostile/after" || fail "$1: an honest pull afterwards: $(cat "$T/hostile/after")"
+    expect "$1: an honest run afterwards" alive "$(ctr run --rm "$HREG/m" echo alive 2>"$T/hostile/after")"
+}
