@@ -1,5 +1,5 @@
 /*
- * Everything that the API parses of a request: the path, Docker's documents, filters; and the words that come of an accepted
+ * Everything that the API parses of a request: the path, Docker's documents, filters, X-Registry-Auth; and the words that come of an accepted
  * document. Input: a path, a line feed, a body.
  */
 #include "core/api/api-priv.h"
@@ -18,6 +18,21 @@ fuzz_path(const char *path)
     }
     for (const struct ctr_route *route = ctr_api_routes; route->method != NULL; route++) {
         (void) ctr_api_match(route->pattern, rest, capture, sizeof capture);
+    }
+}
+
+/* A registry's name, and the header with a client's credentials for it. */
+static void
+fuzz_auth(const char *text)
+{
+    char host[256];
+    struct ctr_docker_auth auth;
+    struct ctr_error err = CTR_ERROR_INIT;
+    if (ctr_api_registry_host(text, host, &err) == 0 && strlen(host) == 0) {
+        abort();
+    }
+    if (ctr_docker_auth_parse(text, "reg:5000", &auth, &err) == 0) {
+        ctr_docker_auth_finish(&auth);
     }
 }
 
@@ -55,6 +70,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct ctr_error err = CTR_ERROR_INIT;
     fuzz_path(path);
+    fuzz_auth(path);
     CTR_AUTO(json) json_t *filters = NULL;
     if (ctr_docker_filters_parse(path, known, &filters, &err) == 0) {
         CTR_AUTO(json) json_t *none = json_object();
