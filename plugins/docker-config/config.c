@@ -57,44 +57,50 @@ config_fail(const char *path, int code, const char *why, struct ctr_error *err)
     return ctr_fail(err, code, "%s: %s", path, why);
 }
 
-int
-config_read(const char *path, struct config_text *ret, struct ctr_error *err)
+/* Reads what a file of st_size bytes has. */
+static int
+config_read_bytes(const char *path, int fd, size_t size, struct config_text *ret,
+                  struct ctr_error *err)
 {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        int code = errno == ENOTDIR ? -ENOENT : -errno;
-        return config_fail(path, code, strerror(-code), err);
+    struct config_text text = {.bytes = malloc(size + 1)};
+    if (text.bytes == NULL) {
+        return config_fail(path, -ENOMEM, "out of memory", err);
     }
-    int rc = 0;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        rc = config_fail(path, -EINVAL, "not a file", err);
-    } else if (st.st_size > (off_t) CONFIG_MAX) {
-        rc = config_fail(path, -EFBIG, "larger than 1 MiB", err);
-    }
-    struct config_text text = {.mode = rc == 0 ? st.st_mode : 0};
-    text.bytes = rc == 0 ? malloc((size_t) st.st_size + 1) : NULL;
-    if (rc == 0 && text.bytes == NULL) {
-        rc = config_fail(path, -ENOMEM, "out of memory", err);
-    }
-    while (rc == 0 && text.length < (size_t) st.st_size) {
-        ssize_t n = read(fd, text.bytes + text.length, (size_t) st.st_size - text.length);
-        if (n == 0) {
-            break;
-        }
+    for (ssize_t n = 1; text.length < size && n != 0;) {
+        n = read(fd, text.bytes + text.length, size - text.length);
         if (n < 0 && errno != EINTR) {
-            rc = config_fail(path, -errno, strerror(errno), err);
+            int code = errno;
+            config_text_finish(&text);
+            return config_fail(path, -code, strerror(code), err);
         }
         text.length += n > 0 ? (size_t) n : 0;
-    }
-    (void) close(fd);
-    if (rc < 0) {
-        config_text_finish(&text);
-        return rc;
     }
     text.bytes[text.length] = '\0';
     *ret = text;
     return 0;
+}
+
+int
+config_read(const char *path, struct config_text *ret, struct ctr_error *err)
+{
+    struct stat st;
+    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        int code = errno == ENOTDIR ? -ENOENT : -errno;
+        return config_fail(path, code, strerror(-code), err);
+    }
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        rc = config_fail(path, -EINVAL, "not a file", err);
+    } else if (st.st_size > (off_t) CONFIG_MAX) {
+        rc = config_fail(path, -EFBIG, "larger than 1 MiB", err);
+    } else {
+        rc = config_read_bytes(path, fd, (size_t) st.st_size, ret, err);
+    }
+    (void) close(fd);
+    if (rc == 0) {
+        ret->mode = st.st_mode;
+    }
+    return rc;
 }
 
 /* --- JSON --- */

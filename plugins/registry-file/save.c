@@ -175,6 +175,27 @@ save_sync_folder(const char *target)
     return code;
 }
 
+/* The new file beside the target, complete and on stable storage; 0 or errno, and then there is none. */
+static int
+save_new(const char *name, const char *target, const char *text)
+{
+    /* Whoever holds the lock owns this name: one that is there was left by a crash. */
+    (void) unlink(name);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return errno;
+    }
+    int code = save_keep_owner(fd, target);
+    code = code != 0 ? code : save_bytes(fd, text);
+    if (close(fd) < 0 && code == 0) {
+        code = errno;
+    }
+    if (code != 0) {
+        (void) unlink(name);
+    }
+    return code;
+}
+
 int
 save_write(const struct save_lock *lock, const char *text, struct ctr_error *err)
 {
@@ -182,18 +203,9 @@ save_write(const struct save_lock *lock, const char *text, struct ctr_error *err
     if (name == NULL) {
         return ctr_fail(err, -ENOMEM, "%s: out of memory", lock->target);
     }
-    /* Whoever holds the lock owns this name: one that is there was left by a crash. */
-    (void) unlink(name);
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int code = fd < 0 ? errno : save_keep_owner(fd, lock->target);
-    code = code != 0 ? code : save_bytes(fd, text);
-    if (fd >= 0 && close(fd) < 0 && code == 0) {
-        code = errno;
-    }
+    int code = save_new(name, lock->target, text);
     if (code == 0 && rename(name, lock->target) < 0) {
         code = errno;
-    }
-    if (code != 0 && fd >= 0) {
         (void) unlink(name);
     }
     code = code != 0 ? code : save_sync_folder(lock->target);
