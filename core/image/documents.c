@@ -18,7 +18,7 @@ document_read(struct ctr_images *images, const char *digest, uint64_t *ret_size,
                           err);
 }
 
-static enum document_part
+enum document_part
 document_part_of(const json_t *descriptor, bool in_index)
 {
     enum media kind = media_kind(ctr_json_str(descriptor, "mediaType", ""));

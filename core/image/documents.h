@@ -16,6 +16,8 @@ enum document_part {
 /* Any JSON document of at most 4 MiB, re-hashed; new reference or NULL. ret_size may be NULL. */
 json_t *document_read(struct ctr_images *images, const char *digest, uint64_t *ret_size,
                       struct ctr_error *err);
+/* What an entry of an index, or of a manifest's layers, is. */
+enum document_part document_part_of(const json_t *descriptor, bool in_index);
 /* Calls each(arg, descriptor, part) for a manifest's config and layers, or for what an index lists; a result other than 0 ends it. */
 int document_below(const json_t *document,
                    int (*each)(void *arg, const json_t *descriptor, enum document_part part),

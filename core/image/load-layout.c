@@ -2,6 +2,7 @@
  * An OCI image layout (image-spec/image-layout.md): from index.json down to the layers, all that the layout has. Platforms
  * whose manifest is not in it are passed over; a manifest that is there must be whole.
  */
+#include "core/image/documents.h"
 #include "core/image/load.h"
 
 static int
@@ -33,6 +34,33 @@ layout_is_wanted(const json_t *descriptor)
            strcmp(ctr_json_str(platform, "os", ""), "unknown") != 0;
 }
 
+/* What an index lists beside images (attestations and the like) comes along as far as the layout has it, so that the index stays whole. */
+struct layout_extra {
+    struct load *load;
+    int depth;
+    struct ctr_error *err;
+};
+
+static int
+layout_extra(void *arg, const json_t *descriptor, enum document_part part)
+{
+    const struct layout_extra *above = arg;
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    int64_t size = ctr_json_int(descriptor, "size", -1);
+    if (!ctr_is_digest(digest) || size < 0 || above->depth > IMAGE_MAX_DEPTH) {
+        return ctr_fail(above->err, -EBADMSG, "it lists a blob without digest or size");
+    }
+    int rc = above->load->fetch(above->load, digest, (uint64_t) size, above->err);
+    if (rc < 0 || part != PART_DOCUMENT) {
+        return rc == -ENOENT ? 0 : rc;
+    }
+    struct layout_extra below = {
+        .load = above->load, .depth = above->depth + 1, .err = above->err};
+    CTR_AUTO(json)
+    json_t *document = document_read(above->load->op.images, digest, NULL, above->err);
+    return document != NULL ? document_below(document, layout_extra, &below) : above->err->code;
+}
+
 static int layout_tree(struct load *load, const json_t *descriptor, int depth, size_t *n,
                        struct ctr_error *err);
 
@@ -44,10 +72,10 @@ layout_index(struct load *load, const json_t *index, int depth, size_t *n,
     json_t *descriptor = NULL;
     json_array_foreach(json_object_get(index, "manifests"), i, descriptor)
     {
-        if (!layout_is_wanted(descriptor)) {
-            continue;
-        }
-        int rc = layout_tree(load, descriptor, depth + 1, n, err);
+        struct layout_extra extra = {.load = load, .depth = depth, .err = err};
+        bool wanted = layout_is_wanted(descriptor);
+        int rc = wanted ? layout_tree(load, descriptor, depth + 1, n, err)
+                        : layout_extra(&extra, descriptor, document_part_of(descriptor, true));
         if (rc < 0 && rc != -ENOENT) {
             return rc;
         }

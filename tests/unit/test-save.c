@@ -123,6 +123,8 @@ test_whole_index(void **state)
     make_index(f, A_MULTI, "many");
     free(load(f, SAVE(f, CTR_ARCHIVE_OCI, NULL, "multi")));
     assert_same(f, "multi");
+    assert_int_equal(count_blobs(f->other_store),
+                     count_blobs(f->store)); /* the attestation, too */
     struct ctr_image arm;
     assert_int_equal(ctr_image_resolve(f->other, "multi", "linux/arm64", &arm, &f->err), 0);
     ctr_image_finish(&arm);
