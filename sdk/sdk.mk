@@ -6,3 +6,6 @@ $(CONFORM): $(call obj,$(wildcard sdk/conform/*.c))
 
 $(BUILD)/tests/unit/test-ext4: $(EXT4_LIB)
 UNIT_LIBS_test-ext4 = $(EXT4_LIB) $(SDK_LIB) $(call pkg,ext2fs com_err libarchive)
+
+$(BUILD)/tests/unit/test-command: $(COMMAND_LIB)
+UNIT_LIBS_test-command = $(COMMAND_LIB)

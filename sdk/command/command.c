@@ -23,6 +23,13 @@
 extern char **environ;
 #endif
 
+#define SPAWN_ALWAYS (POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP)
+#ifdef __APPLE__
+#define SPAWN_FLAGS (SPAWN_ALWAYS | POSIX_SPAWN_CLOEXEC_DEFAULT)
+#else
+#define SPAWN_FLAGS SPAWN_ALWAYS
+#endif
+
 struct output {
     char *bytes;
     size_t length, capacity;
@@ -115,6 +122,9 @@ start(const struct ctr_command *command, int in, int out, pid_t *ret)
     (void) posix_spawn_file_actions_adddup2(&actions, in, 0);
     (void) posix_spawn_file_actions_adddup2(&actions, out, 1);
     (void) posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+#ifdef __GLIBC__
+    (void) posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+#endif
     (void) posix_spawnattr_init(&attributes);
     (void) posix_spawnattr_setsigmask(&attributes, &none);
     (void) posix_spawnattr_setsigdefault(&attributes, &all);

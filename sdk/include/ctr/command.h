@@ -2,7 +2,7 @@
  * ctr/command.h: runs one command for a plugin that may block, with limits. Link with -lctr-command.
  *
  * For registry and storage plugins, whose calls run on worker threads; net and vmm plugins have the host's `spawn`. No shell: the command's
- * arguments are handed over as they are. It gets its standard input and output, /dev/null as standard error, the environment that is named, default
+ * arguments are handed over as they are. It gets its standard input and output, /dev/null as standard error, no other descriptor, the environment that is named, default
  * signals and a process group of its own.
  */
 #ifndef CTR_COMMAND_H
