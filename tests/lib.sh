@@ -55,7 +55,7 @@ use_profile() {
         printf '[vmm]\nplugin = %s\n' "$vmm"
         [ "$vmm" = fake ] && printf '[vmm.fake]\ninit = %s\n' "$BUILD/tests/bin/ctr-init-fake"
         printf '%s\n' "$extra"
-        grep -q '^\[storage\]' <<<"$extra" || printf '[storage]\nplugin = ext4\n[storage.ext4]\nsize = 1G\n'
+        grep -q '^\[storage\]' <<<"$extra" || printf '[storage]\nplugin = erofs\n[storage.erofs]\nsize = 1G\n'
         grep -q '^\[net\]' <<<"$extra" || printf '[net]\nplugin = switch\n'
         grep -q '^\[registry\]' <<<"$extra" || printf '[registry]\nchain = file\n'
     } >"$dir/$name.ini"

@@ -6,7 +6,7 @@ leftovers() {
     wait_for 10 sh -c "[ -z \"\$(ls '$T/$1/data/containers')\" ]" # --rm tells its end before the last file is gone
     expect "containers left" "" "$(ctr ps -aq)"
     expect "folders left" "" "$(ls "$T/$1/data/containers")"
-    expect "disks left" 0 "$(ls "$T/$1/data/storage/default/disks" 2>/dev/null | wc -l)"
+    expect "disks left" 0 "$(ls "$T/$1/data/storage/default/clones" 2>/dev/null | wc -l)"
 }
 
 # The first create says that the fake machine is no security boundary.

@@ -32,9 +32,9 @@ for i in 1 2 3; do
 done
 expect "ps answers" "idle lives" "$(ctr ps -a --format '{{.Names}}' | sort | xargs)"
 expect "folders" "$before" "$(ls "$T/full/data/containers" | wc -l)"
-expect "disks" 2 "$(ls "$T/full/data/storage/default/disks" | wc -l)"
+expect "disks" 2 "$(ls "$T/full/data/storage/default/clones" | wc -l)"
 ctr rm idle >/dev/null || fail "rm on a full disk"
-expect "disks after rm" 1 "$(ls "$T/full/data/storage/default/disks" | wc -l)"
+expect "disks after rm" 1 "$(ls "$T/full/data/storage/default/clones" | wc -l)"
 
 rm "$T/full/filler"
 expect "with space again" ok "$(ctr run --rm demo echo ok)"

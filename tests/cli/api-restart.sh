@@ -70,5 +70,5 @@ for id in $(ctr ps -aq); do
 done
 expect "folders" "$(ctr ps -aq | wc -l)" "$(ls "$T/re/data/containers" | wc -l)"
 ctr ps -aq | xargs -r "$BIN/ctrctl" --profile "$PROFILE" rm -f >/dev/null || fail "rm of all"
-expect "disks left" 0 "$(ls "$T"/re/data/storage/default/disks 2>/dev/null | wc -l)"
+expect "disks left" 0 "$(ls "$T"/re/data/storage/default/clones 2>/dev/null | wc -l)"
 exit 0

@@ -9,8 +9,8 @@ so=$(ls "$T"/mine/*.so)
 name=$(basename "$so" .so); name=${name#storage-}
 "$T/prefix/bin/ctr-conform" "$so" "$T/mine/conform.ini" >"$T/conform.log" || fail "ctr-conform: $(grep FAIL "$T/conform.log")"
 
-use_profile one qemu; one=$PROFILE
-use_profile two qemu $'[storage]\nplugin = erofs'; two=$PROFILE
+use_profile one qemu $'[storage]\nplugin = ext4'; one=$PROFILE
+use_profile two qemu; two=$PROFILE
 use_profile three qemu $'[storage]\nplugin = '"$name"; three=$PROFILE
 sed -i "s|^run = .*|&\nplugins = $T/mine|" "$three"
 for p in "$one" "$two" "$three"; do

@@ -112,7 +112,7 @@ fake_info(void *self, const char *arch, struct ctr_vmm_info *ret, struct ctr_err
     uint32_t size = ret->size;
     memset(ret, 0, size < sizeof *ret ? size : sizeof *ret);
     ret->size = size;
-    ret->caps = CTR_VMM_PAUSE;
+    ret->caps = CTR_VMM_VMDK | CTR_VMM_PAUSE;
     ret->port_kinds = CTR_PORT_DGRAM;
     ret->max_cpus = 8;
     ret->max_disks = 16;
