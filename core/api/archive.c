@@ -146,23 +146,24 @@ save_work(struct ctr_api_job *job, struct ctr_error *err)
                 err);
 }
 
-/* A folder that exists must be empty; one that we make is taken away again if it does not come to be whole. */
+/* A folder that we make is taken away again if it does not come to be whole; one that is there already is empty or a layout that is added to. */
 static int
 save_folder_work(struct ctr_api_job *job, struct ctr_error *err)
 {
     bool made = mkdir(job->path, 0777) == 0;
-    if (!made && (errno != EEXIST || rmdir(job->path) < 0 || mkdir(job->path, 0777) < 0)) {
-        return ctr_fail(err, -EINVAL, "%s: %s; name a new folder", job->path,
-                        errno == ENOTEMPTY ? "is there and not empty" : strerror(errno));
-    }
-    CTR_AUTO(fd) int fd = open(job->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? ctr_fail(err, -errno, "%s: %s", job->path, strerror(errno))
+    CTR_AUTO(fd)
+    int fd = made || errno == EEXIST ? open(job->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int rc = fd < 0 ? ctr_fail(err, -EINVAL, "%s: %s", job->path, strerror(errno))
                     : save(job, CTR_ARCHIVE_DIR, fd, err);
-    if (rc < 0) {
+    if (rc < 0 && made) {
         struct ctr_error ignored = CTR_ERROR_INIT;
         (void) ctr_remove_tree(job->path, &ignored);
     }
-    return rc;
+    return rc == -ENOTEMPTY
+               ? ctr_fail(err, -EINVAL,
+                          "%s: it is not empty, and no OCI layout; name another folder",
+                          job->path)
+               : rc;
 }
 
 static int
@@ -215,7 +216,7 @@ api_ctr_save(struct ctr_request *request, struct ctr_error *err)
             continue;
         }
         if (formats[i].format == CTR_ARCHIVE_DIR && *api_query(request, "path") != '/') {
-            return ctr_fail(err, -EINVAL, "path: the absolute path of a new folder is needed");
+            return ctr_fail(err, -EINVAL, "path: the absolute path of a folder is needed");
         }
         return save_images(request, api_query_all(request, "names"), formats[i].format, err);
     }

@@ -176,8 +176,9 @@ save_main(struct ctl *ctl)
 static const struct ctl_option save_options[] = {
     {"format", 0, "FORMAT", "docker-archive (default), oci-archive or oci-dir",
      "docker-archive|oci-archive|oci-dir"},
-    {"output", 'o', "PATH", "File, or with oci-dir a new folder (default: standard output)",
-     NULL, CTL_WORDS_FILE},
+    {"output", 'o', "PATH",
+     "File, or with oci-dir a folder: new, empty or a layout (default: standard output)", NULL,
+     CTL_WORDS_FILE},
     {"platform", 0, "OS/ARCH", "Only this platform (default: all that are here)"},
     {NULL},
 };

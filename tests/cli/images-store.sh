@@ -25,8 +25,11 @@ expect "skopeo reads it" "$digest" "$(skopeo inspect --format '{{.Digest}}' "oci
 skopeo inspect "docker-archive:$T/docker-archive.tar" >/dev/null || fail "skopeo reads the docker-archive"
 ctr image save --format oci-dir -o "$T/layout" demo || fail "save oci-dir"
 expect "skopeo reads the layout" "$digest" "$(skopeo inspect --format '{{.Digest}}' "oci:$T/layout")"
-expect_status 1 ctr save --format oci-dir -o "$T/layout" demo
+ctr save --format oci-dir -o "$T/layout" demo || fail "save oci-dir into the same layout"
+mkdir "$T/other" && touch "$T/other/file"
+expect_status 1 ctr save --format oci-dir -o "$T/other" demo
 one_line_error 'not empty'
+[ -f "$T/other/file" ] || fail "save took a file away"
 expect_status 1 ctr save --format oci-dir demo
 one_line_error '-o FOLDER'
 expect_status 1 ctr save -o "$T/none.tar" demo nosuch
