@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Docker's own client, unchanged, against the socket: ps, run, logs, exec, pull, images, stop, rm.
+# Docker's own client, unchanged, against the socket: ps, run, logs, exec, pull, push, save, load, images, prune, stop, rm.
 . "$(dirname "$0")/../lib.sh"
 need_vm
 need docker skopeo
@@ -26,5 +26,12 @@ skopeo copy -q --dest-tls-verify=false "oci:$BUILD/demo:demo:latest" "docker://$
 d pull "$REGISTRY/demo:1" >"$T/o" 2>&1 || fail "docker pull: $(cat "$T/o")"
 expect_match "images" "$REGISTRY/demo" "$(d images)"
 expect "run it" ok "$(d run --rm "$REGISTRY/demo:1" echo ok)"
-d rmi "$REGISTRY/demo:1" >/dev/null || fail "docker rmi"
+d tag demo "$REGISTRY/pushed:1" && d push "$REGISTRY/pushed:1" >"$T/o" 2>&1 || fail "docker push: $(cat "$T/o")"
+d save -o "$T/saved.tar" "$REGISTRY/pushed:1" || fail "docker save"
+d rmi "$REGISTRY/demo:1" "$REGISTRY/pushed:1" >/dev/null || fail "docker rmi"
+d load -q -i "$T/saved.tar" >/dev/null || fail "docker load"
+expect "what was saved runs" saved "$(d run --rm "$REGISTRY/pushed:1" echo saved)"
+expect_match "df" 'Images ' "$(d system df)"
+d system prune -a -f >/dev/null || fail "docker system prune"
+expect "images after the prune" "" "$(d images -aq)"
 expect_match "error text" 'No such container: nothing' "$(d logs nothing 2>&1)"

@@ -37,3 +37,10 @@ skopeo copy -q "oci:$T/bblayout:latest" "oci-archive:$T/bb.oci.tar:ociarchive:1"
 ctr tag bbarchive:1 other:2 && expect "tag" hi "$(ctr run --rm other:2 sh -c 'echo hi')"
 ctr rmi other:2 bbarchive:1 >/dev/null || fail rmi
 expect_match "image is gone" 'no such image|No such image|not found' "$(ctr run --pull never --rm other:2 true 2>&1)"
+# what was pulled, pushed under another name, comes back the same, and an imported root filesystem boots
+ctr tag "$REGISTRY/busybox:1" "$REGISTRY/again:1" && ctr push -q "$REGISTRY/again:1" >/dev/null || fail push
+expect "pushed" "$digest" "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$REGISTRY/again:1")"
+tar c -C "$T/bb" . | ctr import -c 'CMD ["/bin/sh", "-c", "echo imported"]' - imported:1 >/dev/null || fail import
+expect "an import runs" imported "$(ctr run --rm imported:1)"
+ctr save "$REGISTRY/debian/minbase:bookworm" >"$T/debian.tar" && ctr rmi -f "$REGISTRY/debian/minbase:bookworm" >/dev/null && ctr load -q -i "$T/debian.tar" || fail "save and load"
+expect_match "Debian out of an archive runs" '^12' "$(ctr run --rm "$REGISTRY/debian/minbase:bookworm" cat /etc/debian_version)"
