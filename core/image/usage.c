@@ -72,8 +72,9 @@ usage_storage(struct ctr_storage *storage, struct ctr_error *err)
         }
         return NULL;
     }
-    if (listed.failed || listed_measure(storage, listed.chains) < 0 ||
-        listed_measure(storage, listed.layers) < 0) {
+    /* Where layers are kept by themselves, a chain's usage counts them again. */
+    json_t *own = json_object_size(listed.layers) > 0 ? listed.layers : listed.chains;
+    if (listed.failed || listed_measure(storage, own) < 0) {
         (void) ctr_fail(err, -ENOMEM, "usage of %s: out of memory", ctr_storage_name(storage));
         return NULL;
     }
