@@ -1,7 +1,8 @@
 /*
  * The empty filesystem. What a guest's kernel would do later in the background is declared done here: the file is sparse, so inode
  * tables and journal are zero already and marked so. No lost+found (e2fsck makes one when it needs it), nothing reserved for root.
- * No resize_inode: an image is not grown, it is made at its size.
+ * No resize_inode: an image is not grown, it is made at its size. No copies of the superblock (sparse_super2 with none): what they would help
+ * against, a bad block on a disk, is the host's affair.
  */
 #include "sdk/ext4/writer.h"
 #include <errno.h>
@@ -12,7 +13,8 @@
 
 #define BYTES_PER_INODE 16384
 #define JOURNAL_BYTES (16u << 20)
-#define GROUPS_PER_FLEX_LOG 4
+/* All bitmaps and inode tables of up to 64 GiB lie together, so that an empty image is a few pieces, and copied at once. */
+#define GROUPS_PER_FLEX_LOG 9
 
 static void
 fill_params(struct ext2_super_block *params, uint64_t bytes)
@@ -26,7 +28,8 @@ fill_params(struct ext2_super_block *params, uint64_t bytes)
     params->s_errors = EXT2_ERRORS_RO;
     ext2fs_blocks_count_set(params, bytes / E4_BLOCK);
     params->s_inodes_count = (uint32_t) (bytes / BYTES_PER_INODE);
-    params->s_feature_compat = EXT2_FEATURE_COMPAT_EXT_ATTR | EXT2_FEATURE_COMPAT_DIR_INDEX;
+    params->s_feature_compat = EXT2_FEATURE_COMPAT_EXT_ATTR | EXT2_FEATURE_COMPAT_DIR_INDEX |
+                               EXT4_FEATURE_COMPAT_SPARSE_SUPER2;
     params->s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE |
                                  EXT3_FEATURE_INCOMPAT_EXTENTS | EXT4_FEATURE_INCOMPAT_64BIT |
                                  EXT4_FEATURE_INCOMPAT_FLEX_BG;
