@@ -40,10 +40,12 @@ summary(const json_t *usage)
     const json_t *containers = json_object_get(usage, "containers");
     const json_t *storages = json_object_get(usage, "storages");
     size_t i, active = 0, running = 0, layers = 0;
-    uint64_t disks = 0, idle = 0, unpacked = 0;
+    uint64_t disks = 0, idle = 0, unpacked = 0, unused = bytes_of(usage, "reclaimable");
     json_array_foreach((json_t *) images, i, one)
     {
-        active += ctr_json_int(one, "containers", 0) > 0;
+        bool used = ctr_json_int(one, "containers", 0) > 0;
+        active += used;
+        unused += used ? 0 : bytes_of(one, "unique");
     }
     json_array_foreach((json_t *) containers, i, one)
     {
@@ -59,7 +61,7 @@ summary(const json_t *usage)
     }
     uint64_t ingest = bytes_of(usage, "ingest"), damaged = bytes_of(usage, "damaged");
     add_row(rows, "Images", json_array_size(images), active,
-            bytes_of(json_object_get(usage, "blobs"), "bytes"), bytes_of(usage, "reclaimable"));
+            bytes_of(json_object_get(usage, "blobs"), "bytes"), unused);
     add_row(rows, "Unpacked layers", layers, layers, unpacked, 0);
     add_row(rows, "Containers", json_array_size(containers), running, disks, idle);
     add_row(rows, "Interrupted pulls", ingest > 0, 0, ingest, ingest);
@@ -195,7 +197,9 @@ static const struct ctl_option df_options[] = {
 const struct ctl_command ctl_system_df = {
     .operands = "",
     .summary = "Show what takes room on disk",
-    .text = "What can be had back goes with 'ctrctl system prune'.",
+    .text = "What can be had back goes with 'ctrctl system prune -a'; of images it is what "
+            "each has "
+            "alone, at least.",
     .examples = "ctrctl system df\nctrctl system df -v",
     .options = df_options,
     .run = df_main,

@@ -85,10 +85,10 @@ ctr_image_pull(struct ctr_images *images, const struct ctr_pull *pull,
  * the same registry are mounted, the others uploaded (in one request, or in chunks where the registry or the profile wants it; a broken chunked
  * upload goes on), then manifests, then the index. platform: as for a pull; all_platforms: all that the store has whole. credential: as in
  * struct ctr_pull. ret_digest[72]: of what the tag names now. */
-int ctr_image_push(struct ctr_images *images, const char *reference, const char *platform,
-                   bool all_platforms, const struct ctr_credential *credential,
-                   const struct ctr_progress *progress, char *ret_digest,
-                   struct ctr_error *err);
+int
+ctr_image_push(struct ctr_images *images, const char *reference, const char *platform,
+               bool all_platforms, const struct ctr_credential *credential,
+               const struct ctr_progress *progress, char *ret_digest, struct ctr_error *err);
 /* The registry's tag list of a reference's repository, all its pages: array of texts; new reference or NULL. */
 json_t *ctr_image_tags(struct ctr_images *images, const char *reference,
                        const struct ctr_progress *progress, struct ctr_error *err);
