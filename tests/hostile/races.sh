@@ -82,5 +82,7 @@ for STORAGE in ext4 erofs; do
     case $(nm "$BIN/ctrd" 2>/dev/null | grep -cE '__(a|t)san_init') in
     0) [ $((rss_after - rss_before)) -le 2048 ] || fail "memory grows" ;;
     esac
-    ctr system stop >/dev/null
+    ctr system stop >/dev/null || fail "system stop"
+    grep -A 30 -E 'WARNING: ThreadSanitizer|ERROR: AddressSanitizer|runtime error' "$T/$STORAGE/data/ctrd.log" && fail "$STORAGE: a sanitizer spoke"
 done
+true
