@@ -36,7 +36,8 @@ ctr_engine_load_fd(struct ctr_engine *engine, int fd, const struct ctr_progress 
                    void (*loaded)(void *arg, const char *reference), void *arg,
                    struct ctr_error *err)
 {
-    return ctr_image_load_fd(engine->images, fd, progress, loaded, arg, err);
+    return ctr_image_load_fd(engine->images, fd, ctr_engine_storage(engine, NULL), progress,
+                             loaded, arg, err);
 }
 
 int
@@ -48,7 +49,8 @@ ctr_engine_load_path(struct ctr_engine *engine, const char *path,
     if (*path != '/') {
         return ctr_fail(err, -EINVAL, "%s: the path of an OCI layout must be absolute", path);
     }
-    return ctr_image_load_dir(engine->images, path, progress, loaded, arg, err);
+    return ctr_image_load_dir(engine->images, path, ctr_engine_storage(engine, NULL), progress,
+                              loaded, arg, err);
 }
 
 static int

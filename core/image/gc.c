@@ -1,5 +1,5 @@
 /*
- * Garbage: blobs that no image record and no lease needs, and snapshots that no image needs.
+ * Garbage: blobs that no image record and no lease needs, and in storages the chains that no image needs and the layers that belong to no blob.
  *
  * What is needed is computed and what is not is removed under images->mutex, which also guards leases: whoever leases a
  * digest before looking for it either finds it and keeps it, or finds it gone and fetches it. A document that cannot be
@@ -133,35 +133,46 @@ collect_blob(void *arg, const char *digest, uint64_t size)
     return rc < 0 ? rc : ctr_blob_remove(store, digest, collect->err);
 }
 
-/* --- snapshots --- */
+/* --- chains and layers in a storage --- */
 
-struct snapshots {
+struct leftover {
     const struct collect *collect;
     const char *instance;
-    json_t *names;  /* chains that may go */
-    json_t *layers; /* and layers */
+    json_t *chains, *layers; /* that may go */
 };
 
 static void
-snapshots_add(void *arg, const char *name, int32_t state)
+leftover_add(void *arg, const char *name, int32_t state)
 {
-    struct snapshots *snapshots = arg;
-    if (state != CTR_STORAGE_WORKING && ctr_is_digest(name) &&
-        json_object_get(snapshots->collect->needed, name) == NULL) {
-        json_t *to = state == CTR_STORAGE_LAYER ? snapshots->layers : snapshots->names;
+    const struct leftover *leftover = arg;
+    json_t *to = state == CTR_STORAGE_CHAIN   ? leftover->chains
+                 : state == CTR_STORAGE_LAYER ? leftover->layers
+                                              : NULL;
+    if (to != NULL && ctr_is_digest(name) &&
+        json_object_get(leftover->collect->needed, name) == NULL) {
         (void) json_object_set_new(to, name, json_true());
     }
 }
 
 static int
-snapshots_add_record(void *arg, const char *key, const json_t *value)
+leftover_add_record(void *arg, const char *key, const json_t *value)
 {
-    const struct snapshots *snapshots = arg;
-    size_t n = strlen(snapshots->instance);
-    if (strncmp(key, snapshots->instance, n) == 0 && key[n] == '/') {
-        snapshots_add(arg, key + n + 1, CTR_STORAGE_CHAIN);
+    const struct leftover *leftover = arg;
+    size_t n = strlen(leftover->instance);
+    if (strncmp(key, leftover->instance, n) == 0 && key[n] == '/') {
+        leftover_add(arg, key + n + 1, CTR_STORAGE_CHAIN);
     }
     return 0;
+}
+
+/* A layer lives as long as a blob that is known to unpack to it: also one that an interrupted pull has left for the next. */
+static int
+collect_mark_layer(void *arg, const char *key, const json_t *value)
+{
+    struct collect *collect = arg;
+    return ctr_blob_exists(collect->images->store, key, NULL)
+               ? collect_need(collect, ctr_json_str(value, "diff_id", ""))
+               : 0;
 }
 
 /* The record first, so that a kill in between leaves nothing that names what is gone; what others build on (-EBUSY) gets it back. */
@@ -185,23 +196,53 @@ snapshot_remove(struct ctr_images *images, struct ctr_storage *storage, const ch
     return rc;
 }
 
-/* Removes what goes. Children keep their parents busy: so again, as long as something went. */
-static int
-snapshots_remove(struct ctr_images *images, struct ctr_storage *storage, json_t *names,
-                 struct ctr_error *err)
+/* With the name claimed: has anyone leased it since what is needed was computed? Who comes later waits for the claim. */
+static bool
+leftover_is_leased(struct ctr_images *images, const char *name)
 {
-    bool progress = true;
-    while (progress) {
+    (void) pthread_mutex_lock(&images->mutex);
+    bool leased = json_object_get(images->leased, name) != NULL ||
+                  json_object_get(images->leased, LEASE_ALL) != NULL;
+    (void) pthread_mutex_unlock(&images->mutex);
+    return leased;
+}
+
+/* 0: gone; 1: it stays for now. */
+static int
+leftover_remove(struct ctr_images *images, struct ctr_storage *storage, const char *name,
+                bool is_layer, struct ctr_error *err)
+{
+    struct ctr_error inner = CTR_ERROR_INIT;
+    struct image_claim claim;
+    int rc = claim_take(images, NULL, &claim, LEASE_REMOVAL, name, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (leftover_is_leased(images, name)) {
+        rc = 1;
+    } else {
+        rc = is_layer ? storage_layer_remove(storage, name, &inner)
+                      : snapshot_remove(images, storage, name, &inner);
+    }
+    claim_give(images, &claim);
+    return rc == -EBUSY ? 1 : rc < 0 ? ctr_fail(err, rc, "%s", inner.msg) : rc;
+}
+
+/* Removes what goes. Others that build on it keep a name busy: so again, as long as something went. */
+static int
+leftovers_remove(struct ctr_images *images, struct ctr_storage *storage, json_t *names,
+                 bool are_layers, struct ctr_error *err)
+{
+    for (bool progress = true; progress;) {
         progress = false;
         const char *name = NULL;
         json_t *value = NULL;
         void *next = NULL;
         json_object_foreach_safe(names, next, name, value)
         {
-            struct ctr_error inner = CTR_ERROR_INIT;
-            int rc = snapshot_remove(images, storage, name, &inner);
-            if (rc < 0 && rc != -EBUSY) {
-                return ctr_fail(err, rc, "%s", inner.msg);
+            int rc = leftover_remove(images, storage, name, are_layers, err);
+            if (rc < 0) {
+                return rc;
             }
             if (rc == 0) {
                 (void) json_object_del(names, name);
@@ -212,55 +253,55 @@ snapshots_remove(struct ctr_images *images, struct ctr_storage *storage, json_t 
     return 0;
 }
 
-/* One that a container's chain has stays for a later time. */
-static int
-layers_remove(struct ctr_storage *storage, json_t *names, struct ctr_error *err)
-{
-    const char *name = NULL;
-    json_t *value = NULL;
-    json_object_foreach(names, name, value)
-    {
-        struct ctr_error inner = CTR_ERROR_INIT;
-        int rc = storage_layer_remove(storage, name, &inner);
-        if (rc < 0 && rc != -EBUSY) {
-            return ctr_fail(err, rc, "%s", inner.msg);
-        }
-    }
-    return 0;
-}
-
-/* Marks anew in this instance's turn: what is being unpacked there is leased, what comes later waits and looks again. */
+/* Computes anew what is needed; from then on new leases are noted. */
 static int
 collect_storage(struct ctr_images *images, struct ctr_storage *storage, struct ctr_error *err)
 {
-    struct snapshot_turn turn;
-    int rc = snapshot_take_turn(images, NULL, &turn, ctr_storage_name(storage), err);
+    CTR_AUTO(json) json_t *needed = json_object();
+    CTR_AUTO(json) json_t *chains = json_object();
+    CTR_AUTO(json) json_t *layers = json_object();
+    CTR_AUTO(json) json_t *leased = json_object();
+    struct collect collect = {.images = images, .needed = needed, .err = err};
+    struct leftover leftover = {.collect = &collect,
+                                .instance = ctr_storage_name(storage),
+                                .chains = chains,
+                                .layers = layers};
+    if (needed == NULL || chains == NULL || layers == NULL || leased == NULL) {
+        return ctr_fail(err, -ENOMEM, "collect: out of memory");
+    }
+    (void) pthread_mutex_lock(&images->mutex);
+    images->leased = leased;
+    int rc = collect_mark_all(&collect);
+    (void) pthread_mutex_unlock(&images->mutex);
+    rc = rc != 0 ? rc
+                 : ctr_record_each(images->store, "layer", collect_mark_layer, &collect, err);
+    rc = rc != 0
+             ? rc
+             : ctr_record_each(images->store, "snapshot", leftover_add_record, &leftover, err);
+    rc = rc != 0 ? rc : storage_each(storage, leftover_add, &leftover, err);
+    rc = rc != 0 ? rc : leftovers_remove(images, storage, chains, false, err);
+    rc = rc != 0 ? rc : leftovers_remove(images, storage, layers, true, err);
+    (void) pthread_mutex_lock(&images->mutex);
+    images->leased = NULL;
+    (void) pthread_mutex_unlock(&images->mutex);
+    return rc < 0 ? rc : 0;
+}
+
+/* One at a time. */
+static int
+collect_storages(struct ctr_images *images, struct ctr_storage *const *storages,
+                 size_t n_storages, struct ctr_error *err)
+{
+    struct image_claim claim;
+    int rc = claim_take(images, NULL, &claim, "collect", "", err);
     if (rc < 0) {
         return rc;
     }
-    CTR_AUTO(json) json_t *needed = json_object();
-    CTR_AUTO(json) json_t *names = json_object();
-    CTR_AUTO(json) json_t *layers = json_object();
-    struct collect collect = {.images = images, .needed = needed, .err = err};
-    struct snapshots snapshots = {.collect = &collect,
-                                  .instance = ctr_storage_name(storage),
-                                  .names = names,
-                                  .layers = layers};
-    if (needed == NULL || names == NULL || layers == NULL) {
-        rc = ctr_fail(err, -ENOMEM, "collect: out of memory");
-    } else {
-        (void) pthread_mutex_lock(&images->mutex);
-        rc = collect_mark_all(&collect);
-        (void) pthread_mutex_unlock(&images->mutex);
+    for (size_t i = 0; i < n_storages && rc >= 0; i++) {
+        rc = collect_storage(images, storages[i], err);
     }
-    if (rc == 0) {
-        rc = ctr_record_each(images->store, "snapshot", snapshots_add_record, &snapshots, err);
-    }
-    rc = rc != 0 ? rc : storage_each(storage, snapshots_add, &snapshots, err);
-    rc = rc != 0 ? rc : snapshots_remove(images, storage, names, err);
-    rc = rc != 0 ? rc : layers_remove(storage, layers, err);
-    snapshot_give_turn(images, &turn);
-    return rc < 0 ? rc : 0;
+    claim_give(images, &claim);
+    return rc;
 }
 
 int
@@ -281,9 +322,7 @@ image_collect(struct ctr_images *images, int64_t age, struct ctr_storage *const 
         rc = ctr_blob_each(images->store, collect_blob, &collect, err);
     }
     (void) pthread_mutex_unlock(&images->mutex);
-    for (size_t i = 0; i < n_storages && rc >= 0; i++) {
-        rc = collect_storage(images, storages[i], err);
-    }
+    rc = rc < 0 || n_storages == 0 ? rc : collect_storages(images, storages, n_storages, err);
     return rc < 0 ? rc : 0;
 }
 

@@ -104,10 +104,10 @@ struct image_lease {
     bool all;      /* nothing may go */
 };
 
-/* One at a time may build or remove snapshots of a storage instance. */
-struct snapshot_turn {
-    struct snapshot_turn *next;
-    const char *instance;
+/* One at a time makes, looks for or removes a thing that others may want too: a layer or a chain in a storage instance, or a blob's diff_id. */
+struct image_claim {
+    struct image_claim *next;
+    char name[256];
 };
 
 struct ctr_images {
@@ -117,8 +117,9 @@ struct ctr_images {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     struct image_lease *leases;
-    struct snapshot_turn *turns;
+    struct image_claim *claims;
     struct token_cache *tokens;
+    json_t *leased;   /* {name: true} of leases since a collection began, NULL: none runs */
     json_t *verified; /* "instance/chain" seen in its storage since the start */
     struct http_limits limits;
     bool index_stale; /* a record was written whose index.json was not yet */
@@ -164,6 +165,15 @@ void op_untrack_socket(struct image_op *op, int fd);
 /* Keeps a digest or chain ID from being collected; asked before one looks whether it is there. */
 int lease_add(struct image_op *op, const char *name, struct ctr_error *err);
 void lease_all(struct image_op *op);
+/* A chain or layer in a storage: also waits until a removal of it that is under way is over. */
+int lease_stored(struct image_op *op, const char *name, struct ctr_error *err);
+#define LEASE_REMOVAL "removal" /* the claim of who removes such a thing */
+#define LEASE_ALL "*"
+
+/* claim.c: waits until nobody else has "scope/name"; -ECANCELED where op (may be NULL) was cancelled. */
+int claim_take(struct ctr_images *images, struct image_op *op, struct image_claim *claim,
+               const char *scope, const char *name, struct ctr_error *err);
+void claim_give(struct ctr_images *images, struct image_claim *claim);
 
 /* Records that `key` (a full reference or a bare digest) names the document; an image that loses its last name so keeps
  * its digest as one. Everything it needs must be durable already. */
@@ -202,13 +212,9 @@ int image_find(struct ctr_images *images, const char *text, struct image_found *
 int image_collect(struct ctr_images *images, int64_t age, struct ctr_storage *const *storages,
                   size_t n_storages, struct ctr_error *err);
 
-/* --- unpack.c --- */
+/* --- snapshot.c --- */
 
-/* Waits for the turn; -ECANCELED where op (may be NULL) was cancelled. */
-int snapshot_take_turn(struct ctr_images *images, struct image_op *op,
-                       struct snapshot_turn *turn, const char *instance, struct ctr_error *err);
-void snapshot_give_turn(struct ctr_images *images, struct snapshot_turn *turn);
-/* What the core believes of a snapshot: key of its record, caller frees; and what it has seen. */
+/* Key of a chain's record, caller frees; and forgets that it was seen. */
 char *snapshot_key(const char *instance, const char *chain_id);
 void snapshot_forget(struct ctr_images *images, const char *key);
 
@@ -225,9 +231,6 @@ struct layer_source {
 int layer_read(struct image_op *op, const struct layer_source *source,
                int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err),
                void *arg, const char *status, char *ret_diff_id, struct ctr_error *err);
-/* layer_read without a sink, unless the diff_id is known. */
-int layer_verify(struct image_op *op, const json_t *descriptor, const char *diff_id,
-                 struct ctr_error *err);
 
 /* --- storage.c and chain.c, beyond image.h --- */
 
@@ -237,7 +240,11 @@ int storage_prepare(struct ctr_storage *storage, const char *key, const char *pa
 int storage_apply(struct ctr_storage *storage, const char *key, int fd, struct ctr_error *err);
 int storage_commit(struct ctr_storage *storage, const char *key, const char *chain_id,
                    struct ctr_error *err);
-/* Layers by themselves, where the plugin keeps them so; storage_layer_apply runs on several threads at once. */
+/* Calls each for all keys, chains and layers; 0 and nothing where the plugin cannot list. */
+int storage_each(struct ctr_storage *storage,
+                 void (*each)(void *arg, const char *name, int32_t state), void *arg,
+                 struct ctr_error *err);
+/* Layers by themselves. storage_layer_apply runs on several threads at once. */
 bool storage_has_layers(const struct ctr_storage *storage);
 int storage_layer_apply(struct ctr_storage *storage, const char *key, int fd,
                         uint64_t max_bytes, struct ctr_error *err);
@@ -245,11 +252,7 @@ int storage_layer_commit(struct ctr_storage *storage, const char *key, const cha
                          struct ctr_error *err);
 int storage_layer_remove(struct ctr_storage *storage, const char *name, struct ctr_error *err);
 int storage_chain(struct ctr_storage *storage, const char *chain_id,
-                  const char *const *diff_ids, uint32_t n, struct ctr_error *err);
-/* Calls each for all committed chains; 0 and nothing where the plugin cannot list. */
-int storage_each(struct ctr_storage *storage,
-                 void (*each)(void *arg, const char *name, int32_t committed), void *arg,
-                 struct ctr_error *err);
+                  const char *const *diff_ids, size_t n, struct ctr_error *err);
 
 /* The chain's plugins are asked in order. Each call has 30 seconds; `op` (may be NULL) ends it at once when cancelled. What a plugin answers was
  * checked: it can stand in a header. An error names the instance. */

@@ -108,12 +108,14 @@ int ctr_registry_logout(struct ctr_images *images, const char *host, struct ctr_
  * one instance that would be used for it. No secrets. New reference or NULL. */
 json_t *ctr_registry_list(struct ctr_images *images, const char *host, struct ctr_error *err);
 /* Loads an OCI layout folder, or an OCI or docker archive (tar, also gzip or zstd) read from fd to its end, and records the names
- * in it. A folder's path may carry ":tag" to choose; a bare tag in it belongs to the folder's name ("/x/busybox" and "1.36":
- * busybox:1.36). Calls loaded(arg, reference) for each, with the digest where there is no name. What a failed load brought in is removed. */
-int ctr_image_load_fd(struct ctr_images *images, int fd, const struct ctr_progress *progress,
+ * in it. A folder's path may carry ":tag" to choose ("/x/layout:busybox:1.36" is one, too); a bare tag in it belongs to the folder's name ("/x/busybox" and "1.36":
+ * busybox:1.36). Calls loaded(arg, reference) for each, with the digest where there is no name. What a failed load brought in is removed.
+ * Each layer is checked against its diff_id; images for the profile's or this machine's platform are unpacked into `storage` in the same pass (NULL: not). */
+int ctr_image_load_fd(struct ctr_images *images, int fd, struct ctr_storage *storage,
+                      const struct ctr_progress *progress,
                       void (*loaded)(void *arg, const char *reference), void *arg,
                       struct ctr_error *err);
-int ctr_image_load_dir(struct ctr_images *images, const char *path,
+int ctr_image_load_dir(struct ctr_images *images, const char *path, struct ctr_storage *storage,
                        const struct ctr_progress *progress,
                        void (*loaded)(void *arg, const char *reference), void *arg,
                        struct ctr_error *err);

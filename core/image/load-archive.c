@@ -353,13 +353,14 @@ archive_load(struct load *load, int fd, struct ctr_error *err)
 }
 
 int
-ctr_image_load_fd(struct ctr_images *images, int fd, const struct ctr_progress *progress,
+ctr_image_load_fd(struct ctr_images *images, int fd, struct ctr_storage *storage,
+                  const struct ctr_progress *progress,
                   void (*loaded)(void *arg, const char *reference), void *arg,
                   struct ctr_error *err)
 {
     struct load load = {.folder = -1};
     struct ctr_error inner = CTR_ERROR_INIT;
-    int rc = load_open(&load, images, progress, loaded, arg, &inner);
+    int rc = load_open(&load, images, storage, progress, loaded, arg, &inner);
     if (rc == 0) {
         rc = archive_load(&load, fd, &inner);
         rc = load_close(&load, rc, "load archive", &inner);

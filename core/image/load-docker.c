@@ -97,8 +97,8 @@ docker_image(struct load *load, const json_t *entry, struct ctr_error *err)
     char digest[72];
     int rc = docker_manifest(load, entry, &made, &text, err);
     CTR_AUTO(json) json_t *manifest = made;
-    rc = rc < 0 ? rc : load_check_image(load, manifest, err);
     rc = rc < 0 ? rc : ctr_blob_put(load->op.images->store, text, strlen(text), digest, err);
+    rc = rc < 0 ? rc : load_check_image(load, manifest, digest, err);
     const json_t *tags = json_object_get(entry, "RepoTags");
     size_t i = 0;
     json_t *tag = NULL;

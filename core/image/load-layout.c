@@ -6,7 +6,8 @@
 #include "core/image/load.h"
 
 static int
-layout_manifest(struct load *load, const json_t *manifest, struct ctr_error *err)
+layout_manifest(struct load *load, const json_t *manifest, const char *digest,
+                struct ctr_error *err)
 {
     const json_t *config = json_object_get(manifest, "config");
     int rc = load->fetch(load, ctr_json_str(config, "digest", ""),
@@ -22,7 +23,7 @@ layout_manifest(struct load *load, const json_t *manifest, struct ctr_error *err
     if (rc == -ENOENT) {
         return ctr_fail(err, -EBADMSG, "the layout lacks a blob that its manifest names");
     }
-    return rc < 0 ? rc : load_check_image(load, manifest, err);
+    return rc < 0 ? rc : load_check_image(load, manifest, digest, err);
 }
 
 static bool
@@ -112,7 +113,7 @@ layout_tree(struct load *load, const json_t *descriptor, int depth, size_t *n,
     if (manifest_kind(document) == MEDIA_INDEX) {
         return layout_index(load, document, depth, n, err);
     }
-    rc = layout_manifest(load, document, err);
+    rc = layout_manifest(load, document, digest, err);
     *n += rc == 0;
     return rc;
 }

@@ -1,13 +1,16 @@
 /* Loading: what folders and archives share, and the folder. */
 #include "core/image/load.h"
+#include "core/image/flow.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 
 int
-load_open(struct load *load, struct ctr_images *images, const struct ctr_progress *progress,
-          void (*loaded)(void *arg, const char *reference), void *arg, struct ctr_error *err)
+load_open(struct load *load, struct ctr_images *images, struct ctr_storage *storage,
+          const struct ctr_progress *progress, void (*loaded)(void *arg, const char *reference),
+          void *arg, struct ctr_error *err)
 {
     load->folder = -1;
+    load->storage = storage;
     load->loaded = loaded;
     load->arg = arg;
     load->base = "";
@@ -72,31 +75,33 @@ load_record(struct load *load, const char *reference, const char *digest,
     return rc;
 }
 
+/* Only what will run here is unpacked on the way. */
+static struct ctr_storage *
+load_storage(const struct load *load, const json_t *config)
+{
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    struct ctr_platform have, want;
+    config_platform(config, &have);
+    bool fits = image_platform(load->op.images, NULL, &want, &ignored) == 0 &&
+                platform_score(&have, &want) > 0;
+    return fits ? load->storage : NULL;
+}
+
 int
-load_check_image(struct load *load, const json_t *manifest, struct ctr_error *err)
+load_check_image(struct load *load, const json_t *manifest, const char *digest,
+                 struct ctr_error *err)
 {
     CTR_AUTO(json) json_t *config = image_config(load->op.images, manifest, err);
     if (config == NULL) {
         return err->code;
     }
-    size_t i = 0;
-    json_t *layer = NULL;
-    json_array_foreach(json_object_get(manifest, "layers"), i, layer)
-    {
-        uint64_t size = 0;
-        const char *digest = ctr_json_str(layer, "digest", "");
-        if (!ctr_blob_exists(load->op.images->store, digest, &size) ||
-            (int64_t) size != ctr_json_int(layer, "size", 0)) {
-            return ctr_fail(err, -EBADMSG, "layer %s has %llu bytes, not %lld", digest,
-                            (unsigned long long) size,
-                            (long long) ctr_json_int(layer, "size", 0));
-        }
-        int rc = layer_verify(&load->op, layer, config_diff_id(config, i), err);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return 0;
+    struct layers_job job = {.storage = load_storage(load, config),
+                             .layers = json_object_get(manifest, "layers"),
+                             .config = config,
+                             .manifest = digest};
+    struct ctr_error inner = CTR_ERROR_INIT;
+    int rc = layers_run(&load->op, &job, &inner);
+    return rc < 0 ? ctr_fail(err, rc == -ENOENT ? -EBADMSG : rc, "%s", inner.msg) : 0;
 }
 
 /* --- the folder --- */
@@ -207,16 +212,23 @@ folder_fetch(struct load *load, const char *digest, uint64_t size, struct ctr_er
     return ctr_ingest_commit(ingest, NULL, err);
 }
 
-/* A path, or PATH:TAG where PATH:TAG itself is none. */
+/* A path, or PATH:TAG where PATH:TAG itself is none; the TAG may have colons, too ("busybox:1.36"). */
 static int
 folder_open(struct load *load, char *path, struct ctr_error *err)
 {
     load->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    char *colon = strrchr(path, ':');
-    if (load->folder < 0 && errno == ENOENT && colon != NULL && colon > path) {
-        *colon = '\0';
-        load->tag = colon + 1;
+    char *end = path + strlen(path);
+    for (char *at = end - 1; at > path && load->folder < 0 && errno == ENOENT; at--) {
+        if (*at != ':') {
+            continue;
+        }
+        *at = '\0';
         load->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (load->folder >= 0) {
+            load->tag = at + 1;
+        } else {
+            *at = ':';
+        }
     }
     if (load->folder < 0) {
         return ctr_fail(err, -errno, "%s", strerror(errno));
@@ -250,7 +262,7 @@ folder_load(struct load *load, char *path, struct ctr_error *err)
 }
 
 int
-ctr_image_load_dir(struct ctr_images *images, const char *path,
+ctr_image_load_dir(struct ctr_images *images, const char *path, struct ctr_storage *storage,
                    const struct ctr_progress *progress,
                    void (*loaded)(void *arg, const char *reference), void *arg,
                    struct ctr_error *err)
@@ -259,7 +271,7 @@ ctr_image_load_dir(struct ctr_images *images, const char *path,
     struct ctr_error inner = CTR_ERROR_INIT;
     CTR_AUTO(free) char *copy = strdup(path);
     int rc = copy == NULL ? ctr_fail(&inner, -ENOMEM, "out of memory")
-                          : load_open(&load, images, progress, loaded, arg, &inner);
+                          : load_open(&load, images, storage, progress, loaded, arg, &inner);
     if (rc == 0) {
         CTR_AUTO(free) char *what = ctr_printf("load %.300s", path);
         rc = folder_load(&load, copy, &inner);

@@ -12,6 +12,7 @@ struct load {
     void (*loaded)(void *arg, const char *reference);
     void *arg;
     size_t n_loaded;
+    struct ctr_storage *storage; /* what is loaded is unpacked into it; NULL: only checked */
     /* A layout: brings a blob into the store; -ENOENT if the source has none. */
     int (*fetch)(struct load *load, const char *digest, uint64_t size, struct ctr_error *err);
     int folder;       /* of a layout folder, else -1 */
@@ -21,16 +22,18 @@ struct load {
 };
 
 int
-load_open(struct load *load, struct ctr_images *images, const struct ctr_progress *progress,
-          void (*loaded)(void *arg, const char *reference), void *arg, struct ctr_error *err);
+load_open(struct load *load, struct ctr_images *images, struct ctr_storage *storage,
+          const struct ctr_progress *progress, void (*loaded)(void *arg, const char *reference),
+          void *arg, struct ctr_error *err);
 /* Ends it; what a failed load has brought in goes again. */
 int load_close(struct load *load, int rc, const char *what, struct ctr_error *err);
 
 /* Names `digest` with a reference (NULL: it stays nameless) and tells. */
 int load_record(struct load *load, const char *reference, const char *digest,
                 const char *media_type, uint64_t size, struct ctr_error *err);
-/* A manifest whose blobs are all in the store: config, sizes and diff_ids. */
-int load_check_image(struct load *load, const json_t *manifest, struct ctr_error *err);
+/* A manifest whose blobs are all in the store: config, sizes and diff_ids; unpacked on the way where that is wanted. */
+int load_check_image(struct load *load, const json_t *manifest, const char *digest,
+                     struct ctr_error *err);
 
 int load_layout(struct load *load, const char *index, size_t length, struct ctr_error *err);
 int load_docker(struct load *load, const char *manifest, size_t length, struct ctr_error *err);

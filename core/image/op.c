@@ -230,11 +230,19 @@ op_sleep(struct image_op *op, int64_t milliseconds)
 
 /* --- leases --- */
 
+/* With images->mutex held: a collection that computed before what is needed has to know. */
+static int
+lease_note(struct ctr_images *images, const char *name)
+{
+    return images->leased == NULL ? 0 : json_object_set_new(images->leased, name, json_true());
+}
+
 int
 lease_add(struct image_op *op, const char *name, struct ctr_error *err)
 {
     (void) pthread_mutex_lock(&op->images->mutex);
     int rc = json_object_set_new(op->lease->names, name, json_true());
+    rc = rc < 0 ? rc : lease_note(op->images, name);
     (void) pthread_mutex_unlock(&op->images->mutex);
     return rc < 0 ? ctr_fail(err, -ENOMEM, "out of memory") : 0;
 }
@@ -244,5 +252,18 @@ lease_all(struct image_op *op)
 {
     (void) pthread_mutex_lock(&op->images->mutex);
     op->lease->all = true;
+    (void) lease_note(op->images, LEASE_ALL);
     (void) pthread_mutex_unlock(&op->images->mutex);
+}
+
+int
+lease_stored(struct image_op *op, const char *name, struct ctr_error *err)
+{
+    struct image_claim removal;
+    int rc = lease_add(op, name, err);
+    rc = rc < 0 ? rc : claim_take(op->images, op, &removal, LEASE_REMOVAL, name, err);
+    if (rc == 0) {
+        claim_give(op->images, &removal);
+    }
+    return rc;
 }

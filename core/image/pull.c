@@ -1,28 +1,23 @@
 /*
- * Pulling: the reference's document, the platform's manifest, its config and its layers, up to three at a time. The image
- * record comes last, when every byte has been checked and is on stable storage.
+ * Pulling: the reference's document, then the platform's manifest, its config and its layers (layers.c), or all that an index lists.
+ * The image record comes last, when every byte has been checked and is on stable storage.
  */
-#include "core/image/remote.h"
+#include "core/image/documents.h"
+#include "core/image/flow.h"
 
-#define PULL_THREADS 3
-#define PULL_MAX_REFERRED                                                                      \
-    4 /* documents whose referrers are asked for: not those of a whole index */
+/* Documents whose referrers are asked for: not those of a whole index. */
+#define PULL_MAX_REFERRED 4
 
 struct pull {
     struct image_op op;
     struct remote remote;
     struct ctr_ref ref;
     struct ctr_platform platform;
-    const struct ctr_credential *credential; /* the caller's own, or NULL */
-    char top[72], top_type[160];             /* what the reference names */
+    const struct ctr_pull *wanted;
+    char top[72], top_type[160]; /* what the reference names */
     uint64_t top_size;
     json_t *documents; /* {digest: text} of indexes and manifests to be stored */
-    json_t *manifest, *config;
-    /* layers at work */
-    pthread_mutex_t mutex;
-    size_t next;
-    int rc;
-    struct ctr_error err;
+    json_t *manifests; /* {digest: manifest} of the images that were brought */
 };
 
 /* --- documents --- */
@@ -109,11 +104,85 @@ pull_fail_platform(const struct pull *pull, const char *have, struct ctr_error *
                     want != NULL ? want : "such", have != NULL ? have : "none");
 }
 
+/* What a descriptor of an index names. */
+static int
+pull_child(struct pull *pull, const json_t *descriptor, json_t **ret, char ret_digest[72],
+           struct ctr_error *err)
+{
+    json_t *document = NULL;
+    uint64_t size = 0;
+    int rc = pull_document(pull, ctr_json_str(descriptor, "digest", ""),
+                           ctr_json_str(descriptor, "mediaType", ""), &document, ret_digest,
+                           &size, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if ((int64_t) size != ctr_json_int(descriptor, "size", 0)) {
+        json_decref(document);
+        return ctr_fail(err, -EBADMSG, "manifest %s has %llu bytes; the index says %lld",
+                        ret_digest, (unsigned long long) size,
+                        (long long) ctr_json_int(descriptor, "size", 0));
+    }
+    *ret = document;
+    return 0;
+}
+
+/* --- one image --- */
+
+static int
+pull_blob(struct pull *pull, const json_t *descriptor, struct ctr_error *err)
+{
+    struct fetch_want want = {.digest = ctr_json_str(descriptor, "digest", ""),
+                              .size = (uint64_t) ctr_json_int(descriptor, "size", 0)};
+    return fetch_blob(&pull->remote, &want, err);
+}
+
+static int
+pull_check_platform(struct pull *pull, const json_t *config, struct ctr_error *err)
+{
+    struct ctr_platform have;
+    config_platform(config, &have);
+    if (pull->wanted->all_platforms || platform_score(&have, &pull->platform) > 0) {
+        return 0;
+    }
+    CTR_AUTO(free) char *text = platform_text(&have);
+    return pull_fail_platform(pull, text, err);
+}
+
+static int
+pull_image(struct pull *pull, const json_t *manifest, const char *digest, struct ctr_error *err)
+{
+    int rc = pull_blob(pull, json_object_get(manifest, "config"), err);
+    if (rc < 0) {
+        return rc;
+    }
+    CTR_AUTO(json) json_t *config = image_config(pull->op.images, manifest, err);
+    rc = config == NULL ? err->code : pull_check_platform(pull, config, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct layers_job job = {
+        .remote = &pull->remote,
+        .foreign = pull->wanted->foreign,
+        .storage = pull->wanted->all_platforms ? NULL : pull->wanted->storage,
+        .layers = json_object_get(manifest, "layers"),
+        .config = config,
+        .manifest = digest,
+    };
+    rc = layers_run(&pull->op, &job, err);
+    if (rc == 0 && json_object_set(pull->manifests, digest, (json_t *) manifest) < 0) {
+        rc = ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    return rc;
+}
+
 /* Goes down the indexes to the platform's manifest; takes the document. */
 static int
-pull_choose(struct pull *pull, json_t *take_document, struct ctr_error *err)
+pull_one(struct pull *pull, json_t *take_document, struct ctr_error *err)
 {
     CTR_AUTO(json) json_t *document = take_document;
+    char digest[72];
+    memcpy(digest, pull->top, sizeof digest);
     for (int depth = 0; manifest_kind(document) == MEDIA_INDEX; depth++) {
         if (depth == IMAGE_MAX_DEPTH) {
             return ctr_fail(err, -ELOOP, "its indexes are nested more than %d deep",
@@ -125,114 +194,92 @@ pull_choose(struct pull *pull, json_t *take_document, struct ctr_error *err)
             return pull_fail_platform(pull, have, err);
         }
         json_t *next = NULL;
-        char digest[72];
-        uint64_t size = 0;
-        int rc =
-            pull_document(pull, ctr_json_str(chosen, "digest", ""),
-                          ctr_json_str(chosen, "mediaType", ""), &next, digest, &size, err);
+        int rc = pull_child(pull, chosen, &next, digest, err);
         if (rc < 0) {
             return rc;
-        }
-        if ((int64_t) size != ctr_json_int(chosen, "size", 0)) {
-            json_decref(next);
-            return ctr_fail(err, -EBADMSG, "manifest %s has %llu bytes; the index says %lld",
-                            digest, (unsigned long long) size,
-                            (long long) ctr_json_int(chosen, "size", 0));
         }
         json_decref(document);
         document = next;
     }
-    pull->manifest = ctr_steal(&document);
-    return 0;
+    return pull_image(pull, document, digest, err);
 }
 
+/* --- all that an index lists --- */
+
+struct loose {
+    struct pull *pull;
+    struct ctr_error *err;
+};
+
 static int
-pull_config(struct pull *pull, struct ctr_error *err)
+loose_blob(void *arg, const json_t *descriptor, enum document_part part)
 {
-    const json_t *descriptor = json_object_get(pull->manifest, "config");
+    const struct loose *loose = arg;
+    int64_t size = ctr_json_int(descriptor, "size", -1);
     const char *digest = ctr_json_str(descriptor, "digest", "");
-    bool had = ctr_blob_exists(pull->op.images->store, digest, NULL);
-    int rc = fetch_blob(&pull->remote, digest, ctr_json_int(descriptor, "size", 0), err);
-    if (rc < 0) {
-        return rc;
+    if (!ctr_is_digest(digest) || size < 0 || size > IMAGE_MAX_BLOB || part == PART_DOCUMENT) {
+        return ctr_fail(loose->err, -EBADMSG, "an attestation's descriptor is broken");
     }
-    if (!had) {
-        op_step(&pull->op, digest, "Download complete", 0, 0);
-    }
-    pull->config = image_config(pull->op.images, pull->manifest, err);
-    if (pull->config == NULL) {
-        return err->code;
-    }
-    struct ctr_platform have;
-    config_platform(pull->config, &have);
-    if (platform_score(&have, &pull->platform) == 0) {
-        CTR_AUTO(free) char *text = platform_text(&have);
-        return pull_fail_platform(pull, text, err);
-    }
-    return 0;
+    return pull_blob(loose->pull, descriptor, loose->err);
 }
 
-/* --- layers --- */
-
+/* An attestation: no image, but a part of the index, which could not be pushed or saved whole without it. */
 static int
-pull_layer(struct pull *pull, size_t i, struct ctr_error *err)
+pull_attestation(struct pull *pull, const json_t *descriptor, struct ctr_error *err)
 {
-    const json_t *layer = json_array_get(json_object_get(pull->manifest, "layers"), i);
-    const char *digest = ctr_json_str(layer, "digest", "");
-    bool have = ctr_blob_exists(pull->op.images->store, digest, NULL);
-    if (!have) {
-        op_step(&pull->op, digest, "Pulling fs layer", 0, 0);
+    struct loose loose = {.pull = pull, .err = err};
+    const char *digest = ctr_json_str(descriptor, "digest", "");
+    int64_t size = ctr_json_int(descriptor, "size", -1);
+    if (size < 1 || size > (int64_t) IMAGE_MAX_DOCUMENT) {
+        return ctr_fail(err, -EFBIG, "manifest %s is larger than 4 MiB", digest);
     }
-    int rc = fetch_blob(&pull->remote, digest, ctr_json_int(layer, "size", 0), err);
-    rc = rc < 0 ? rc : layer_verify(&pull->op, layer, config_diff_id(pull->config, i), err);
-    if (rc == 0 && !have) {
-        op_step(&pull->op, digest, "Download complete", 0, 0);
+    int rc = lease_add(&pull->op, digest, err);
+    if (rc == 0 && !ctr_blob_exists(pull->op.images->store, digest, NULL)) {
+        CTR_AUTO(free) char *bytes = NULL;
+        size_t length = 0;
+        char type[160], found[72];
+        rc = remote_manifest(&pull->remote, digest, &bytes, &length, type, found, err);
+        rc = rc < 0 ? rc : ctr_blob_put(pull->op.images->store, bytes, length, found, err);
     }
-    return rc;
+    CTR_AUTO(json)
+    json_t *document = rc == 0 ? document_read(pull->op.images, digest, NULL, err) : NULL;
+    if (document == NULL) {
+        return rc < 0 ? rc : err->code;
+    }
+    return document_below(document, loose_blob, &loose);
 }
 
-/* Takes layer after layer; the first failure stops them all. */
-static void *
-pull_worker(void *arg)
-{
-    struct pull *pull = arg;
-    size_t n = json_array_size(json_object_get(pull->manifest, "layers"));
-    for (;;) {
-        (void) pthread_mutex_lock(&pull->mutex);
-        size_t i = pull->rc < 0 ? n : pull->next++;
-        (void) pthread_mutex_unlock(&pull->mutex);
-        if (i >= n) {
-            return NULL;
-        }
-        struct ctr_error err = CTR_ERROR_INIT;
-        int rc = pull_layer(pull, i, &err);
-        (void) pthread_mutex_lock(&pull->mutex);
-        if (rc < 0 && pull->rc == 0) {
-            pull->rc = rc;
-            pull->err = err;
-            op_cancel(&pull->op);
-        }
-        (void) pthread_mutex_unlock(&pull->mutex);
-    }
-}
-
-/* This thread works too, so that a machine out of threads still pulls. */
+/* Takes the document. */
 static int
-pull_layers(struct pull *pull, struct ctr_error *err)
+pull_all(struct pull *pull, json_t *take_document, const char *digest, int depth,
+         struct ctr_error *err)
 {
-    pthread_t threads[PULL_THREADS - 1];
-    size_t n_threads = 0;
-    size_t n_layers = json_array_size(json_object_get(pull->manifest, "layers"));
-    while (n_threads < CTR_LENGTH(threads) && n_threads + 1 < n_layers &&
-           pthread_create(&threads[n_threads], NULL, pull_worker, pull) == 0) {
-        n_threads++;
+    CTR_AUTO(json) json_t *document = take_document;
+    if (manifest_kind(document) == MEDIA_MANIFEST) {
+        return pull_image(pull, document, digest, err);
     }
-    (void) pull_worker(pull);
-    for (size_t i = 0; i < n_threads; i++) {
-        (void) pthread_join(threads[i], NULL);
+    if (depth == IMAGE_MAX_DEPTH) {
+        return ctr_fail(err, -ELOOP, "its indexes are nested more than %d deep",
+                        IMAGE_MAX_DEPTH);
     }
-    if (pull->rc < 0) {
-        return ctr_fail(err, pull->rc, "%s", pull->err.msg);
+    size_t i = 0;
+    json_t *descriptor = NULL;
+    json_array_foreach(json_object_get(document, "manifests"), i, descriptor)
+    {
+        enum media kind = media_kind(ctr_json_str(descriptor, "mediaType", ""));
+        const char *os = ctr_json_str(json_object_get(descriptor, "platform"), "os", "");
+        json_t *child = NULL;
+        char below[72];
+        int rc = 0;
+        if (kind == MEDIA_MANIFEST && strcmp(os, "unknown") == 0) {
+            rc = pull_attestation(pull, descriptor, err);
+        } else if (kind == MEDIA_MANIFEST || kind == MEDIA_INDEX) {
+            rc = pull_child(pull, descriptor, &child, below, err);
+            rc = rc < 0 ? rc : pull_all(pull, child, below, depth + 1, err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
     }
     return 0;
 }
@@ -275,16 +322,19 @@ static void
 pull_note(struct pull *pull)
 {
     const char *digest = NULL;
-    json_t *text = NULL;
+    json_t *value = NULL;
     size_t n = 0;
-    json_object_foreach(pull->documents, digest, text)
+    json_object_foreach(pull->documents, digest, value)
     {
         if (n++ < PULL_MAX_REFERRED) {
             referrers_record(&pull->remote, digest);
         }
     }
-    if (n > 0) {
-        sources_note(pull->op.images, pull->manifest, &pull->ref);
+    json_object_foreach(pull->manifests, digest, value)
+    {
+        if (n > 0) {
+            sources_note(pull->op.images, value, &pull->ref);
+        }
     }
 }
 
@@ -300,9 +350,8 @@ pull_run(struct pull *pull, struct ctr_error *err)
         return rc;
     }
     (void) snprintf(pull->top_type, sizeof pull->top_type, "%s", manifest_media_type(document));
-    rc = pull_choose(pull, document, err);
-    rc = rc < 0 ? rc : pull_config(pull, err);
-    rc = rc < 0 ? rc : pull_layers(pull, err);
+    rc = pull->wanted->all_platforms ? pull_all(pull, document, pull->top, 0, err)
+                                     : pull_one(pull, document, err);
     rc = rc < 0 ? rc : pull_store(pull, err);
     if (rc == 0) {
         pull_note(pull);
@@ -314,19 +363,18 @@ static int
 pull_open_and_run(struct pull *pull, struct ctr_error *err)
 {
     pull->documents = json_object();
-    if (pull->documents == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    int rc = op_watch(&pull->op, err);
-    struct remote_wish wish = {.credential = pull->credential};
+    pull->manifests = json_object();
+    int rc = pull->documents == NULL || pull->manifests == NULL
+                 ? ctr_fail(err, -ENOMEM, "out of memory")
+                 : op_watch(&pull->op, err);
+    struct remote_wish wish = {.credential = pull->wanted->credential};
     rc = rc < 0 ? rc : remote_init(&pull->remote, &pull->op, &pull->ref, &wish, err);
     if (rc == 0) {
         rc = pull_run(pull, err);
         remote_finish(&pull->remote);
     }
     json_decref(pull->documents);
-    json_decref(pull->manifest);
-    json_decref(pull->config);
+    json_decref(pull->manifests);
     return rc;
 }
 
@@ -334,29 +382,27 @@ int
 ctr_image_pull(struct ctr_images *images, const struct ctr_pull *wanted,
                const struct ctr_progress *progress, char *ret_digest, struct ctr_error *err)
 {
-    const char *reference = wanted->reference, *platform = wanted->platform;
     struct pull *pull = calloc(1, sizeof *pull);
     if (pull == NULL) {
-        return ctr_fail(err, -ENOMEM, "pull %s: out of memory", reference);
+        return ctr_fail(err, -ENOMEM, "pull %s: out of memory", wanted->reference);
     }
-    pull->credential = wanted->credential;
+    pull->wanted = wanted;
     struct ctr_error inner = CTR_ERROR_INIT;
-    int rc = ctr_ref_parse(reference, &pull->ref, &inner);
-    rc = rc < 0 ? rc : image_platform(images, platform, &pull->platform, &inner);
+    int rc = ctr_ref_parse(wanted->reference, &pull->ref, &inner);
+    rc = rc < 0 ? rc : image_platform(images, wanted->platform, &pull->platform, &inner);
     rc = rc < 0 ? rc : op_init(&pull->op, images, progress, &inner);
     if (rc == 0) {
-        (void) pthread_mutex_init(&pull->mutex, NULL);
         rc = pull_open_and_run(pull, &inner);
         op_finish(&pull->op);
-        (void) pthread_mutex_destroy(&pull->mutex);
     }
     if (rc == -ENOSPC) {
         struct ctr_error left = CTR_ERROR_INIT;
-        (void) image_collect(images, 0, NULL, 0, &left);
+        struct ctr_storage *storage = wanted->storage;
+        (void) image_collect(images, 0, &storage, storage != NULL ? 1 : 0, &left);
     }
     if (rc == 0 && ret_digest != NULL) {
         memcpy(ret_digest, pull->top, sizeof pull->top);
     }
     free(pull);
-    return rc < 0 ? ctr_fail(err, rc, "pull %.200s: %s", reference, inner.msg) : 0;
+    return rc < 0 ? ctr_fail(err, rc, "pull %.200s: %s", wanted->reference, inner.msg) : 0;
 }

@@ -270,10 +270,4 @@ remote_list(struct endpoint *endpoint, const struct remote_list *list, struct ct
 /* Asks the registry what refers to a manifest, and records the answer. Never fails: it is not what was pulled. */
 void referrers_record(struct remote *remote, const char *digest);
 
-/* --- fetch.c --- */
-
-/* Brings a blob into the store unless it is there: waits for another operation that has it in hand, goes on where a cut
- * download ended, checks digest and size. */
-int fetch_blob(struct remote *remote, const char *digest, int64_t size, struct ctr_error *err);
-
 #endif

@@ -4,6 +4,8 @@
  */
 #include "core/image/image-priv.h"
 
+#define STORAGE_MAX_ENTRIES 4000000 /* in one layer */
+
 struct ctr_storage {
     char *name;
     const struct ctr_plugin *plugin;
@@ -155,7 +157,7 @@ storage_prepare(struct ctr_storage *storage, const char *key, const char *parent
                 uint64_t max_bytes, struct ctr_error *err)
 {
     struct ctr_storage_limits limits = {
-        .size = sizeof limits, .max_bytes = max_bytes, .max_entries = 4000000};
+        .size = sizeof limits, .max_bytes = max_bytes, .max_entries = STORAGE_MAX_ENTRIES};
     return STORAGE_CALL(storage, prepare, err, key, parent, &limits);
 }
 
@@ -172,23 +174,35 @@ storage_commit(struct ctr_storage *storage, const char *key, const char *chain_i
     return STORAGE_CALL(storage, commit, err, key, chain_id);
 }
 
+int
+storage_each(struct ctr_storage *storage,
+             void (*each)(void *arg, const char *name, int32_t state), void *arg,
+             struct ctr_error *err)
+{
+    if (storage->ops.list == NULL) {
+        return 0;
+    }
+    return STORAGE_CALL(storage, list, err, each, arg);
+}
+
 /* --- layers by themselves --- */
 
 bool
 storage_has_layers(const struct ctr_storage *storage)
 {
-    return storage->ops.chain != NULL;
+    return storage->ops.layer_apply != NULL;
 }
 
-/* The one call that is not kept one at a time. */
+/* The one call that is not one at a time: layers of several downloads go in at once. */
 int
 storage_layer_apply(struct ctr_storage *storage, const char *key, int fd, uint64_t max_bytes,
                     struct ctr_error *err)
 {
     struct ctr_storage_limits limits = {
-        .size = sizeof limits, .max_bytes = max_bytes, .max_entries = 4000000};
-    int rc = storage->ops.layer_apply(storage->self, key, fd, &limits, err);
-    return storage_result(storage, rc, "layer_apply", err);
+        .size = sizeof limits, .max_bytes = max_bytes, .max_entries = STORAGE_MAX_ENTRIES};
+    return storage_result(storage,
+                          storage->ops.layer_apply(storage->self, key, fd, &limits, err),
+                          "layer_apply", err);
 }
 
 int
@@ -206,20 +220,9 @@ storage_layer_remove(struct ctr_storage *storage, const char *name, struct ctr_e
 
 int
 storage_chain(struct ctr_storage *storage, const char *chain_id, const char *const *diff_ids,
-              uint32_t n, struct ctr_error *err)
+              size_t n, struct ctr_error *err)
 {
-    return STORAGE_CALL(storage, chain, err, chain_id, diff_ids, n);
-}
-
-int
-storage_each(struct ctr_storage *storage,
-             void (*each)(void *arg, const char *name, int32_t committed), void *arg,
-             struct ctr_error *err)
-{
-    if (storage->ops.list == NULL) {
-        return 0;
-    }
-    return STORAGE_CALL(storage, list, err, each, arg);
+    return STORAGE_CALL(storage, chain, err, chain_id, diff_ids, (uint32_t) n);
 }
 
 /* --- disks --- */

@@ -6,6 +6,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#define REPLAY_PIECE ((size_t) 256 << 10)
+#define REPLAY_STEP ((uint64_t) 16 << 20)
+#define SEND_STEP ((uint64_t) 8 << 20)
+
 static void
 ingest_unlink_list(struct ctr_ingest *ingest)
 {
@@ -51,31 +55,6 @@ ingest_free(struct ctr_ingest *ingest)
     free(ingest);
 }
 
-/* Hashes what an earlier try left. More than `size` bytes, or an unreadable file, is a fresh start. */
-static int
-ingest_rebuild(struct ctr_ingest *ingest, struct ctr_error *err)
-{
-    CTR_AUTO(free) char *piece = malloc(1 << 16);
-    if (piece == NULL) {
-        return ctr_fail(err, -ENOMEM, "ingest %s: out of memory", ingest->digest);
-    }
-    for (;;) {
-        ssize_t n = pread(ingest->fd, piece, 1 << 16, (off_t) ingest->offset);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 ||
-            (ingest->size >= 0 && ingest->offset + (uint64_t) n > (uint64_t) ingest->size)) {
-            return ctr_ingest_restart(ingest, err);
-        }
-        if (n == 0) {
-            return 0;
-        }
-        ctr_sha256_add(ingest->sha, piece, (size_t) n);
-        ingest->offset += (uint64_t) n;
-    }
-}
-
 static int
 ingest_name(struct ctr_ingest *ingest, const char *digest, struct ctr_error *err)
 {
@@ -108,7 +87,13 @@ ingest_open_file(struct ctr_ingest *ingest, struct ctr_error *err)
     if (ingest->sha == NULL) {
         return ctr_fail(err, -ENOMEM, "ingest: out of memory");
     }
-    return ingest_rebuild(ingest, err);
+    struct stat st;
+    if (fstat(ingest->fd, &st) < 0) {
+        return ctr_fail(err, -errno, "ingest: %s", strerror(errno));
+    }
+    /* More than `size` bytes are wrong ones: a fresh start. */
+    ingest->offset = (uint64_t) st.st_size;
+    return ingest->size >= 0 && st.st_size > ingest->size ? ctr_ingest_restart(ingest, err) : 0;
 }
 
 int
@@ -142,12 +127,73 @@ ctr_ingest_open(struct ctr_store *store, const char *digest, int64_t size,
 }
 
 int
+ctr_ingest_fd(const struct ctr_ingest *ingest)
+{
+    return ingest->fd;
+}
+
+int
+ctr_ingest_replay(struct ctr_ingest *ingest, bool *ret_more, struct ctr_error *err)
+{
+    CTR_AUTO(free) char *piece = malloc(REPLAY_PIECE);
+    if (piece == NULL) {
+        return ctr_fail(err, -ENOMEM, "ingest %s: out of memory", ingest->digest);
+    }
+    uint64_t left = ingest->offset - ingest->hashed;
+    uint64_t until = ingest->hashed + (left < REPLAY_STEP ? left : REPLAY_STEP);
+    while (ingest->hashed < until) {
+        uint64_t want = until - ingest->hashed;
+        ssize_t n = pread(ingest->fd, piece, want < REPLAY_PIECE ? (size_t) want : REPLAY_PIECE,
+                          (off_t) ingest->hashed);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return ctr_fail(err, n < 0 ? -errno : -EIO, "read %s/ingest/%s: %s",
+                            ingest->store->images, ingest->file,
+                            n < 0 ? strerror(errno) : "it has become shorter");
+        }
+        ctr_sha256_add(ingest->sha, piece, (size_t) n);
+        ingest->hashed += (uint64_t) n;
+    }
+    *ret_more = ingest->hashed < ingest->offset;
+    return 0;
+}
+
+static int
+ingest_catch_up(struct ctr_ingest *ingest, struct ctr_error *err)
+{
+    int rc = 0;
+    for (bool more = ingest->hashed < ingest->offset; more && rc == 0;) {
+        rc = ctr_ingest_replay(ingest, &more, err);
+    }
+    return rc;
+}
+
+/* Lets the disk begin early, so that the sync at the end is short. */
+static void
+ingest_send(struct ctr_ingest *ingest)
+{
+    if (ingest->offset - ingest->sent >= SEND_STEP) {
+#ifdef SYNC_FILE_RANGE_WRITE
+        (void) sync_file_range(ingest->fd, (off_t) ingest->sent,
+                               (off_t) (ingest->offset - ingest->sent), SYNC_FILE_RANGE_WRITE);
+#endif
+        ingest->sent = ingest->offset;
+    }
+}
+
+int
 ctr_ingest_write(struct ctr_ingest *ingest, const void *bytes, size_t length,
                  struct ctr_error *err)
 {
     if (ingest->size >= 0 && length > (uint64_t) ingest->size - ingest->offset) {
         return ctr_fail(err, -EFBIG, "blob %s is longer than the %lld bytes announced for it",
                         ingest->digest, (long long) ingest->size);
+    }
+    int rc = ingest_catch_up(ingest, err);
+    if (rc < 0) {
+        return rc;
     }
     const char *from = bytes;
     while (length > 0) {
@@ -161,9 +207,11 @@ ctr_ingest_write(struct ctr_ingest *ingest, const void *bytes, size_t length,
         }
         ctr_sha256_add(ingest->sha, from, (size_t) n);
         ingest->offset += (uint64_t) n;
+        ingest->hashed = ingest->offset;
         from += n;
         length -= (size_t) n;
     }
+    ingest_send(ingest);
     return 0;
 }
 
@@ -172,7 +220,7 @@ ctr_ingest_restart(struct ctr_ingest *ingest, struct ctr_error *err)
 {
     char unused[72];
     ctr_sha256_finish(ingest->sha, unused);
-    ingest->offset = 0;
+    ingest->offset = ingest->hashed = ingest->sent = 0;
     if (ftruncate(ingest->fd, 0) < 0) {
         return ctr_fail(err, -errno, "empty %s/ingest/%s: %s", ingest->store->images,
                         ingest->file, strerror(errno));
@@ -219,7 +267,8 @@ int
 ctr_ingest_commit(struct ctr_ingest *take_ingest, char *ret_digest, struct ctr_error *err)
 {
     char digest[72];
-    int rc = ingest_check(take_ingest, digest, err);
+    int rc = ingest_catch_up(take_ingest, err);
+    rc = rc < 0 ? rc : ingest_check(take_ingest, digest, err);
     if (rc == 0) {
         rc = ingest_make_durable(take_ingest, digest, err);
     }

@@ -42,6 +42,8 @@ struct ctr_ingest {
     int fd;
     int64_t size; /* -1: unknown */
     uint64_t offset;
+    uint64_t hashed; /* behind offset only for what an earlier try left */
+    uint64_t sent;   /* to the disk, ahead of the sync */
 };
 
 /* Opens state.db and prepares every statement; store_close_db takes half-open ones. */

@@ -25,10 +25,15 @@ const char *ctr_store_data(const struct ctr_store *store);
 
 /* A blob on its way in: bytes are hashed as they are written. */
 struct ctr_ingest;
-/* Begins or resumes; *ret_offset is how many bytes are there already (their hash state is rebuilt). size -1: unknown. -EBUSY while another
+/* Begins or resumes; *ret_offset is how many bytes are there already. size -1: unknown. -EBUSY while another
  * thread ingests the same digest: wait and look again. digest NULL: not known yet. */
 int ctr_ingest_open(struct ctr_store *store, const char *digest, int64_t size,
                     struct ctr_ingest **ret, uint64_t *ret_offset, struct ctr_error *err);
+/* Hashes the next few MiB of the bytes that were there already, so that a caller can give up in between; *ret_more: there are others. What is
+ * left of them is hashed by the next write or commit. */
+int ctr_ingest_replay(struct ctr_ingest *ingest, bool *ret_more, struct ctr_error *err);
+int ctr_ingest_fd(
+    const struct ctr_ingest *ingest); /* to read what is there, by pread; stays the ingest's */
 int ctr_ingest_write(struct ctr_ingest *ingest, const void *bytes, size_t length,
                      struct ctr_error *err);                              /* -EFBIG past size */
 int ctr_ingest_restart(struct ctr_ingest *ingest, struct ctr_error *err); /* back to offset 0 */

@@ -141,13 +141,13 @@ tool_load(struct tool *tool, const char *path, struct ctr_error *err)
 {
     struct stat st;
     if (strcmp(path, "-") == 0) {
-        return ctr_image_load_fd(tool->images, 0, &progress, on_loaded, NULL, err);
+        return ctr_image_load_fd(tool->images, 0, NULL, &progress, on_loaded, NULL, err);
     }
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
         CTR_AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-        return ctr_image_load_fd(tool->images, fd, &progress, on_loaded, NULL, err);
+        return ctr_image_load_fd(tool->images, fd, NULL, &progress, on_loaded, NULL, err);
     }
-    return ctr_image_load_dir(tool->images, path, &progress, on_loaded, NULL, err);
+    return ctr_image_load_dir(tool->images, path, NULL, &progress, on_loaded, NULL, err);
 }
 
 static int

@@ -38,7 +38,9 @@ pulled token-twice
 # --- bodies ---
 refused flip 'hash to'
 # Each of its two layers is wrong once, and a pull ends at the first that is.
-tool pull "$REG/flip" || tool pull "$REG/flip" || complain "flip: the next pull must fetch anew"
+tool pull "$REG/flip" || # The first wrong layer stops a pull before it has asked for all: each next pull meets fewer first times.
+for _ in 1 2 3 4; do tool pull "$REG/flip" && break; done || complain "flip: the next pull must fetch anew"
+[ -d "$T/p/data/images/blobs" ] && tool resolve "$REG/flip" || complain "flip: the next pull must fetch anew"
 refused flip-always 'hash to'
 refused flip-manifest 'hash to|announced'
 refused cut-always 'given up after 5 tries|ended after'
@@ -132,7 +134,7 @@ for c in layers-and-manifests:ambiguous says-index:announced other-content-type:
     size-beyond:'size|JSON|integer|large' digest-path:digest digest-upper:digest digest-short:digest digest-md5:digest digest-sha512:digest \
     digest-empty:digest digest-slash:digest digest-nul:'digest|NUL|JSON|zero' many-layers:'layers; at most' \
     wide-index:'manifests; at most' nested-index:'nested more than' other-platform:'no linux/amd64' \
-    index-lies-on-platform:'no linux/amd64' index-lies-on-size:'the index says' foreign-layer:'has lost blob' \
+    index-lies-on-platform:'no linux/amd64' index-lies-on-size:'the index says' foreign-layer:'is a foreign one' \
     wrong-diff-id:'the image config says' too-few-diff-ids:'2 diff_ids for 3 layers' config-is-list:'no JSON object' \
     env-is-number:'no list of texts' gzip-cut:'ends too early' gzip-crc:'gzip data is broken' gzip-tail:'not gzip|behind its end' \
     gzip-is-tar:'not gzip' gzip-is-zlib:'not gzip'; do

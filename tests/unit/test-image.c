@@ -470,10 +470,12 @@ test_unpack(void **state)
     assert_int_equal(count_files(f, "default", "key-"), 0);
     assert_int_equal(open_storage(f, "layers"), 0);
     assert_int_equal(unpack(f, "a"), 0);
-    assert_int_equal(count_files(f, "layers", "chain-"), 3);
+    assert_int_equal(count_files(f, "layers", "chain-"), 1);
+    assert_int_equal(count_files(f, "layers", "layer-"), 3);
     make_image(f, "docker.io/library/b:latest", "two", 5, false);
     assert_int_equal(unpack(f, "b"), 0);
-    assert_int_equal(count_files(f, "layers", "chain-"), 5); /* the base is shared */
+    assert_int_equal(count_files(f, "layers", "chain-"), 2);
+    assert_int_equal(count_files(f, "layers", "layer-"), 4); /* base and top are shared */
     make_image(f, "docker.io/library/empty:latest", "", 0, false);
     assert_int_equal(unpack(f, "empty"), 0);
     assert_int_equal(ctr_storage_clone(f->storage, "c1", IMAGE_EMPTY_CHAIN, 0, &f->err), 0);
@@ -573,7 +575,9 @@ test_unpack_together(void **state)
         (void) pthread_join(threads[i], &rc);
         assert_null(rc);
     }
-    assert_int_equal(count_files(f, "layers", "chain-"), 3);
+    assert_int_equal(count_files(f, "layers", "chain-"), 1);
+    assert_int_equal(count_files(f, "layers", "layer-"), 3);
+    assert_int_equal(count_files(f, "layers", "key-"), 0);
 }
 
 /* --- removal --- */
@@ -613,14 +617,17 @@ test_remove(void **state)
     assert_int_equal(rmi(f, "a:2", false, true, &seen), 0); /* another name keeps it */
     assert_string_equal(seen.data, "Untagged ");
     assert_int_equal(rmi(f, "a", false, true, &seen), -EBUSY);
-    assert_int_equal(count_files(f, "layers", "chain-"), 5);
+    assert_int_equal(count_files(f, "layers", "chain-"), 2);
+    assert_int_equal(count_files(f, "layers", "layer-"), 4);
     assert_int_equal(rmi(f, "a", false, false, &seen), 0);
     assert_string_equal(seen.data, "Untagged Untagged Deleted ");
-    assert_int_equal(count_files(f, "layers", "chain-"), 3);
+    assert_int_equal(count_files(f, "layers", "chain-"), 1);
+    assert_int_equal(count_files(f, "layers", "layer-"), 3);
     assert_int_equal(count_blobs(f), 2 + 3);
     assert_int_equal(unpack(f, "b"), 0);
     assert_int_equal(rmi(f, "b", true, true, &seen), 0);
     assert_int_equal(count_files(f, "layers", "chain-"), 0);
+    assert_int_equal(count_files(f, "layers", "layer-"), 0);
     assert_int_equal(count_blobs(f), 0);
     ctr_buf_clear(&seen);
 }

@@ -39,7 +39,7 @@ static char *
 load(struct fixture *f, int fd)
 {
     struct ctr_buf told = {0};
-    if (ctr_image_load_fd(f->other, fd, NULL, on_loaded, &told, &f->err) < 0) {
+    if (ctr_image_load_fd(f->other, fd, NULL, NULL, on_loaded, &told, &f->err) < 0) {
         fail_msg("load: %s", f->err.msg);
     }
     (void) close(fd);
@@ -306,7 +306,7 @@ static char *
 load_folder(struct fixture *f, const char *path)
 {
     struct ctr_buf told = {0};
-    if (ctr_image_load_dir(f->other, path, NULL, on_loaded, &told, &f->err) < 0) {
+    if (ctr_image_load_dir(f->other, path, NULL, NULL, on_loaded, &told, &f->err) < 0) {
         fail_msg("load: %s", f->err.msg);
     }
     return ctr_buf_take(&told);
