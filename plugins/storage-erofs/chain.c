@@ -123,13 +123,11 @@ publish_chain(const struct storage *self, struct tree *tree, const struct part *
         result = fail_errno(err, "syncing", path);
     }
     close(fd);
-    if (result == 0 && rename(path, to) != 0) {
-        result = fail_errno(err, "renaming", path);
-    }
+    result = result == 0 ? publish(self, path, "chains", to, err) : result;
     if (result != 0) {
         (void) unlink(path);
     }
-    return result == 0 ? sync_folder(self, "chains", err) : result;
+    return result;
 }
 
 int

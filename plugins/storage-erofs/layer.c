@@ -255,10 +255,7 @@ layer_commit(void *arg, const char *key, const char *diff_id, struct ctr_error *
         (void) unlink(from);
         return 0;
     }
-    if (rename(from, to) != 0) {
-        return fail_errno(err, "renaming", from);
-    }
-    return sync_folder(self, "layers", err);
+    return publish(self, from, "layers", to, err);
 }
 
 int

@@ -97,6 +97,20 @@ sync_folder(const struct storage *self, const char *folder, struct ctr_error *er
     return result;
 }
 
+int
+publish(const struct storage *self, const char *from, const char *folder, const char *to,
+        struct ctr_error *err)
+{
+    if (rename(from, to) != 0) {
+        return fail_errno(err, "renaming", from);
+    }
+    int result = sync_folder(self, folder, err);
+    if (result != 0) {
+        (void) unlink(to);
+    }
+    return result;
+}
+
 void
 each_name(const struct storage *self, const char *folder,
           void (*each)(const struct storage *self, const char *name, void *arg), void *arg)

@@ -37,6 +37,9 @@ int fail_errno(struct ctr_error *err, const char *what, const char *path);
 int write_at(int fd, const void *bytes, size_t length, uint64_t offset);
 /* Makes names in a folder durable. */
 int sync_folder(const struct storage *self, const char *folder, struct ctr_error *err);
+/* Gives a synced file its final path in a folder, durably; after a failure that path is not there. */
+int publish(const struct storage *self, const char *from, const char *folder, const char *to,
+            struct ctr_error *err);
 /* Calls each(self, name, arg) for a folder's entries. */
 void
 each_name(const struct storage *self, const char *folder,

@@ -75,3 +75,6 @@ grep -q '^storage-tool: -74: .* is damaged; remove' "$T/log" || fail "damaged ch
 python3 "$T/edit.py" "$chain" -20
 run chain y x/1 x/2 || fail "whole again: $(cat "$T/log")"
 expect "nothing half-made" "" "$(find "$store/tmp" -type f)"
+
+# Full disks, failing writes and kills, as storage-full.sh has them for ext4.
+CTR_TEST_STORAGE=$plugin CTR_TEST_STORAGE_OPTIONS=size=256M bash "$ROOT/tests/conform/storage-full.sh" || fail "storage-full"

@@ -19,6 +19,17 @@ nothing_left() { # WHAT
     left=$(find "$T/store" -type f ! -name lock -size +0)
     [ -z "$left" ] || fail "$1: left behind: $left"
 }
+# What is there is whole. Then nothing is there.
+check_images() { # WHAT
+    local image
+    for image in $(find "$T/store" -type f \( -name '*.img' -o -path '*/layers/*' \)); do
+        case $image in
+        *.img) e2fsck -fn "$image" ;;
+        *) ! command -v fsck.erofs || fsck.erofs --extract "$image" ;;
+        esac >"$T/fsck" 2>&1 || fail "$1: $(cat "$T/fsck")"
+    done
+    rm -rf "$T/store/state"
+}
 one_line_error() { # WHAT
     grep -q '^storage-tool: -[0-9]*: .' "$T/log" || fail "$1: no clear error: $(tail -n 3 "$T/log")"
 }
@@ -42,8 +53,10 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=64k tmpfs "$T/store" 2>/dev/null
     done
     mount -o remount,size=64m "$T/store"
     "$tool" "$plugin" "$T/store" "$options" build full "$T/layer.tar" >"$T/log" 2>&1 || fail "with space again: $(cat "$T/log")"
-    mount -o remount,size=6m "$T/store"
-    "$tool" "$plugin" "$T/store" "$options" clone full box >"$T/log" 2>&1 && fail "two copies fit into 6 MiB"
+    # A container's disk finds no room: its size of a copy, or a few blocks.
+    room=$([ -z "${CTR_TEST_STORAGE:-}" ] && echo 6m || echo "$(du -sk "$T/store" | cut -f1)k")
+    mount -o "remount,size=$room" "$T/store"
+    "$tool" "$plugin" "$T/store" "$options" clone full box >"$T/log" 2>&1 && fail "a clone fits into $room"
     one_line_error "clone"
     [ "$(find "$T/store" -name '*box*')" = "" ] || fail "a half clone was left"
     umount "$T/store"
@@ -53,7 +66,7 @@ fi
 
 # Each write and sync fails in its turn.
 if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
-    for call in pwrite64 fsync renameat ftruncate; do
+    for call in pwrite64 fsync /^rename ftruncate; do
         for when in 1 2 3 4 5 7 9 12 15; do
             strace -f -o "$T/strace" -e "trace=$call" -e "inject=$call:error=EIO:when=$when" \
                 "$tool" "$plugin" "$T/store" "$options" build broken "$T/layer.tar" >"$T/log" 2>&1
@@ -64,24 +77,18 @@ if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
                 one_line_error "$call $when"
                 nothing_left "$call $when"
             else
-                for image in $(find "$T/store" -name '*.img'); do
-                    e2fsck -fn "$image" >"$T/fsck" 2>&1 || fail "$call $when: $(cat "$T/fsck")"
-                    rm "$image"
-                done
+                check_images "$call $when"
             fi
         done
     done
-    for call in openat pwrite64 fsync renameat; do
+    for call in openat pwrite64 fsync /^rename; do
         for when in 1 2 3 4 6 8 11 15 20 30; do
             strace -f -o "$T/strace" -e "trace=$call" -e "inject=$call:signal=KILL:when=$when" \
                 "$tool" "$plugin" "$T/store" "$options" build killed "$T/layer.tar" >"$T/log" 2>&1
             # the next open sweeps; a snapshot that is there is whole
             "$tool" "$plugin" "$T/store" "$options" remove none >"$T/log" 2>&1 || fail "kill at $call $when: $(cat "$T/log")"
-            [ -z "$(find "$T/store" -path '*/work/*' -type f)" ] || fail "kill at $call $when: not swept"
-            for image in $(find "$T/store" -name '*.img'); do
-                e2fsck -fn "$image" >"$T/fsck" 2>&1 || fail "kill at $call $when: $(cat "$T/fsck")"
-                rm "$image"
-            done
+            [ -z "$(find "$T/store" \( -path '*/work/*' -o -path '*/state/tmp/*' \) -type f)" ] || fail "kill at $call $when: not swept"
+            check_images "kill at $call $when"
         done
     done
 else
