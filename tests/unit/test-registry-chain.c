@@ -180,29 +180,41 @@ test_cancel(void **state)
     assert_int_equal(get("a.example", NULL), 0);
 }
 
+struct caller {
+    pthread_t thread;
+    int code, answers;
+};
+
+static void
+count_answer(void *arg, const struct ctr_credential *credential)
+{
+    ((struct caller *) arg)->answers++;
+}
+
 static void *
 get_once(void *arg)
 {
     const struct ctr_registry_query query = {
         .size = sizeof query, .host = "a.example", .repository = "a/b", .actions = "pull"};
+    struct caller *caller = arg;
     struct ctr_error mine = CTR_ERROR_INIT;
-    *(int *) arg = chain_get(chain, NULL, &query, on_answer, NULL, &mine);
+    caller->code = chain_get(chain, NULL, &query, count_answer, caller, &mine);
     return NULL;
 }
 
 static void
 test_many_callers(void **state)
 {
-    pthread_t threads[16];
-    int codes[16];
+    struct caller callers[16] = {0};
     assert_int_equal(
         open_chain("[registry]\nchain = a\n[registry.a]\nplugin = odd\nblock_ms = 5\n"), 0);
     for (int i = 0; i < 16; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, get_once, &codes[i]), 0);
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, get_once, &callers[i]), 0);
     }
     for (int i = 0; i < 16; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_int_equal(codes[i], 0);
+        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+        assert_int_equal(callers[i].code, 0);
+        assert_int_equal(callers[i].answers, 1);
     }
 }
 

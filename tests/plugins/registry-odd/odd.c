@@ -11,6 +11,7 @@ struct odd {
     const struct ctr_host *host;
     const char *how;
     char kept[300]; /* the host that store was told */
+    char large[20000];
 };
 
 static const struct ctr_option options[] = {
@@ -67,22 +68,21 @@ is(const struct odd *odd, const char *how)
 }
 
 static int
-answer_oddly(const struct odd *odd,
+answer_oddly(struct odd *odd,
              void (*answer)(void *arg, const struct ctr_credential *credential), void *arg)
 {
-    static char large[20000];
     struct ctr_credential credential = {.size = sizeof credential,
                                         .type = CTR_CREDENTIAL_PASSWORD,
                                         .user = "odd",
                                         .secret = odd->host->instance};
-    memset(large, 'x', sizeof large - 1);
+    memset(odd->large, 'x', sizeof odd->large - 1);
     credential.size = is(odd, "size") ? 4 : credential.size;
     credential.type = is(odd, "type")                              ? 99
                       : is(odd, "bearer") || is(odd, "bad-bearer") ? CTR_CREDENTIAL_BEARER
                                                                    : credential.type;
     credential.user = is(odd, "colon") ? "a:b" : is(odd, "null") ? NULL : credential.user;
     credential.secret = is(odd, "control")      ? "a\r\nX-Evil: b"
-                        : is(odd, "huge")       ? large
+                        : is(odd, "huge")       ? odd->large
                         : is(odd, "bad-bearer") ? "a b"
                         : is(odd, "null")       ? NULL
                                                 : credential.secret;
