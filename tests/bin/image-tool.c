@@ -136,18 +136,32 @@ tool_clone(struct tool *tool, const char *reference, const char *key, struct ctr
     return rc;
 }
 
+/* Where TOOL_INTO is set, pull and load unpack into the default storage on the way, as the engine's do. */
+static int
+tool_into(struct tool *tool, struct ctr_storage **ret, struct ctr_error *err)
+{
+    int rc = getenv("TOOL_INTO") != NULL ? tool_storage(tool, NULL, err) : 0;
+    *ret = rc == 0 && getenv("TOOL_INTO") != NULL ? tool->storage : NULL;
+    return rc;
+}
+
 static int
 tool_load(struct tool *tool, const char *path, struct ctr_error *err)
 {
     struct stat st;
+    struct ctr_storage *storage = NULL;
+    int rc = tool_into(tool, &storage, err);
+    if (rc < 0) {
+        return rc;
+    }
     if (strcmp(path, "-") == 0) {
-        return ctr_image_load_fd(tool->images, 0, NULL, &progress, on_loaded, NULL, err);
+        return ctr_image_load_fd(tool->images, 0, storage, &progress, on_loaded, NULL, err);
     }
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
         CTR_AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-        return ctr_image_load_fd(tool->images, fd, NULL, &progress, on_loaded, NULL, err);
+        return ctr_image_load_fd(tool->images, fd, storage, &progress, on_loaded, NULL, err);
     }
-    return ctr_image_load_dir(tool->images, path, NULL, &progress, on_loaded, NULL, err);
+    return ctr_image_load_dir(tool->images, path, storage, &progress, on_loaded, NULL, err);
 }
 
 static int
@@ -250,11 +264,10 @@ verb_pull(struct tool *tool, char **argv, struct ctr_error *err)
 {
     char digest[72];
     bool all = argv[1] != NULL && strcmp(argv[1], "all") == 0;
-    int rc = ctr_image_pull(tool->images,
-                            &(struct ctr_pull){.reference = argv[0],
-                                               .platform = all ? NULL : argv[1],
-                                               .all_platforms = all},
-                            &progress, digest, err);
+    struct ctr_pull pull = {
+        .reference = argv[0], .platform = all ? NULL : argv[1], .all_platforms = all};
+    int rc = tool_into(tool, &pull.storage, err);
+    rc = rc < 0 ? rc : ctr_image_pull(tool->images, &pull, &progress, digest, err);
     if (rc == 0) {
         (void) printf("Digest: %s\n", digest);
     }

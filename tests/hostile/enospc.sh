@@ -6,7 +6,7 @@ need python3 e2fsck fsck.erofs
 [ "$(id -u)" = 0 ] || skip "small filesystems need root"
 TOOL=$BUILD/tests/bin/image-tool
 [ -x "$TOOL" ] || fail "no $TOOL: make test-programs"
-export BUILD TOOL_QUIET=1
+export BUILD TOOL_QUIET=1 TOOL_INTO=1
 mkdir "$T/small" "$T/p"
 mount -t tmpfs -o size=64k none "$T/small" 2>/dev/null || skip "tmpfs may not be mounted here"
 trap 'umount -l "$T/small"; finish' EXIT
