@@ -14,7 +14,7 @@ struct verify {
     bool heal;
     struct ctr_storage *storage;
     const struct ctr_progress *progress;
-    const char *only; /* digest of the one document that was asked for, or NULL */
+    const char *only; /* the digest, or the record's key, that was asked for; NULL: all */
     json_t
         *states; /* {"digest" or "digest diff_id": enum blob_state}: each is looked at once */
     json_t *answer;
@@ -432,7 +432,9 @@ verify_record(void *arg, const char *key, const json_t *value)
 {
     struct verify *verify = arg;
     const char *digest = ctr_json_str(value, "digest", "");
-    if (!ctr_is_digest(digest) || (verify->only != NULL && strcmp(verify->only, digest) != 0)) {
+    bool wanted = verify->only == NULL || strcmp(verify->only, digest) == 0 ||
+                  strcmp(verify->only, key) == 0;
+    if (!wanted || !ctr_is_digest(digest)) {
         return 0;
     }
     CTR_AUTO(json) json_t *entry = entry_new(key, digest);
@@ -521,13 +523,14 @@ verify_run(struct verify *verify, const char *text)
 {
     struct image_found found = {.key = NULL};
     int rc = text != NULL ? image_find(verify->op.images, text, &found, verify->err) : 0;
-    free(found.key);
-    verify->only = text != NULL ? found.top : NULL;
+    verify->only = text == NULL ? NULL : found.key != NULL ? found.key : found.top;
     rc = rc < 0 ? rc : verify_layout(verify);
     rc = rc < 0 ? rc
                 : ctr_record_each(verify->op.images->store, "image", verify_record, verify,
                                   verify->err);
-    return rc < 0 || text != NULL ? rc : verify_strays(verify);
+    rc = rc < 0 || text != NULL ? rc : verify_strays(verify);
+    free(found.key);
+    return rc;
 }
 
 json_t *

@@ -263,7 +263,18 @@ test_verify(void **state)
     json_decref(answer);
     assert_false(ctr_blob_exists(f->store, layer_of(&image, 1), NULL));
 
-    /* Asked for by name, and what it cannot heal it says. */
+    /* Asked for by name that name alone, by ID all of its names. */
+    assert_int_equal(ctr_image_tag(f->images, "a", "b:3", &f->err), 0);
+    answer = verify(f, "b:3", false);
+    assert_int_equal(json_array_size(answer), 1);
+    json_decref(answer);
+    answer = verify(f, image.id, false);
+    assert_int_equal(json_array_size(answer), 2);
+    json_decref(answer);
+    assert_int_equal(
+        ctr_image_remove(f->images, "b:3", false, NULL, 0, NULL, NULL, NULL, &f->err), 0);
+
+    /* What it cannot heal it says. */
     assert_int_equal(ctr_image_tag(f->images, "a", "127.0.0.1:1/a:1", &f->err), 0);
     assert_int_equal(
         ctr_image_remove(f->images, "a", false, NULL, 0, NULL, NULL, NULL, &f->err), 0);
