@@ -2,7 +2,7 @@
 # Images out of the store and back: what is saved keeps its digests with ourselves, skopeo (oci-archive, docker-archive, oci) and podman load; archives of theirs come in.
 # Also what save, import, verify and prune do about damage.
 . "$(dirname "$0")/../lib.sh"
-need python3 skopeo docker-registry podman zstd gzip tar
+need python3 skopeo docker-registry podman zstd gzip xz tar
 TOOL=$BUILD/tests/bin/image-tool
 [ -x "$TOOL" ] || fail "no $TOOL: make test-programs"
 export TOOL_QUIET=1
