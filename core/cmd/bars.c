@@ -307,6 +307,9 @@ ctl_bars_step(struct ctl_bars *bars, const char *id, const char *status, int64_t
         return;
     }
     bars->began = bars->began == 0 ? ctr_monotonic_ns() : bars->began;
+    if (strcmp(status, "Extracting") == 0 && bar->moved < bar->size) {
+        return; /* at once with the download, which says more */
+    }
     bool changed = strcmp(bar->status, status) != 0;
     if (changed) {
         bar->rate = (struct rate){.at = 0};

@@ -11,7 +11,8 @@ enum { CTL_TICK_MS = 500 };
 
 struct follower {
     struct ctl_bars *bars; /* a terminal; NULL: lines */
-    json_t *told;          /* lines: the last status of each id */
+    json_t *
+        told; /* lines: those that were told; two of a layer may alternate while its work overlaps */
     bool json;
 };
 
@@ -65,9 +66,12 @@ tell_step(struct follower *follower, const char *raw_id, const json_t *message)
     if (follower->bars != NULL) {
         ctl_bars_step(follower->bars, id, status, ctr_json_int(detail, "current", 0),
                       ctr_json_int(detail, "total", 0));
-    } else if (strcmp(ctr_json_str(follower->told, id, ""), status) != 0) {
-        (void) json_object_set_new(follower->told, id, json_string(status));
-        fprintf(stderr, "%s: %s\n", id, status);
+        return;
+    }
+    CTR_AUTO(free) char *line = ctr_printf("%s: %s", id, status);
+    if (line != NULL && json_object_get(follower->told, line) == NULL) {
+        (void) json_object_set_new(follower->told, line, json_true());
+        fprintf(stderr, "%s\n", line);
     }
 }
 
