@@ -2,7 +2,7 @@
 # Images out of the store and back: what is saved keeps its digests with ourselves, skopeo (oci-archive, docker-archive, oci) and podman load; archives of theirs come in.
 # Also what save, import, verify and prune do about damage.
 . "$(dirname "$0")/../lib.sh"
-need python3 skopeo docker-registry podman zstd gzip xz tar
+need python3 skopeo docker-registry zstd gzip xz tar
 TOOL=$BUILD/tests/bin/image-tool
 [ -x "$TOOL" ] || fail "no $TOOL: make test-programs"
 export TOOL_QUIET=1
@@ -121,26 +121,29 @@ expect "skopeo oci by tag" "${digest[app:oci]#sha256:}" "$(raw "oci:$T/layout:oc
 expect "skopeo oci by name" "${digest[many:oci]#sha256:}" "$(raw "oci:$T/layout:docker.io/library/many:oci")"
 
 # --- podman loads them: the image's ID is its config's digest ---
-for name in app:oci app:docker many:oci; do
-    for format in oci-archive docker-archive; do
-        rm -f "$T/one"
-        must save $format - "$T/one" $name
-        pod load -q -i "$T/one" >"$T/out" || fail "podman load $format $name: $(cat "$T/err")"
-        expect "podman's ID, $format $name" "${id[$name]#sha256:}" "$(pod images --no-trunc --format '{{.ID}}' docker.io/library/$name | sed s/sha256://)"
-        pod rmi -f docker.io/library/$name >/dev/null
+podman_agrees() {
+    for name in app:oci app:docker many:oci; do
+        for format in oci-archive docker-archive; do
+            rm -f "$T/one"
+            must save $format - "$T/one" $name
+            pod load -q -i "$T/one" >"$T/out" || fail "podman load $format $name: $(cat "$T/err")"
+            expect "podman's ID, $format $name" "${id[$name]#sha256:}" "$(pod images --no-trunc --format '{{.ID}}' docker.io/library/$name | sed s/sha256://)"
+            pod rmi -f docker.io/library/$name >/dev/null
+        done
     done
-done
-# and what podman and skopeo save comes in
-must save docker-archive - "$T/one" app:oci
-pod load -q -i "$T/one" >/dev/null
-for format in oci-archive docker-archive; do
-    rm -rf "$T/b" "$T/theirs"
-    pod save -q --format $format -o "$T/theirs" docker.io/library/app:oci >/dev/null || fail "podman save $format: $(cat "$T/err")"
-    P=b must load "$T/theirs"
-    P=b
-    expect "ID of podman's $format" "${id[app:oci]}" "$(seen app:oci id)"
-    P=a
-done
+    # and what podman and skopeo save comes in
+    must save docker-archive - "$T/one" app:oci
+    pod load -q -i "$T/one" >/dev/null
+    for format in oci-archive docker-archive; do
+        rm -rf "$T/b" "$T/theirs"
+        pod save -q --format $format -o "$T/theirs" docker.io/library/app:oci >/dev/null || fail "podman save $format: $(cat "$T/err")"
+        P=b must load "$T/theirs"
+        P=b
+        expect "ID of podman's $format" "${id[app:oci]}" "$(seen app:oci id)"
+        P=a
+    done
+}
+if command -v podman >/dev/null; then podman_agrees; else echo "podman is not installed: left out"; fi
 
 # --- a platform, and an index that is not whole ---
 rm -rf "$T/b" "$T/one"
