@@ -3,6 +3,7 @@
  */
 #include "core/cmd/session.h"
 #include "core/cmd/show.h"
+#include <poll.h>
 #include <signal.h>
 
 /* A signal came while we wait: those that end a program end this one. */
@@ -26,9 +27,13 @@ read_answer(int signals, char *ret, size_t size, struct ctr_error *err)
     size_t length = 0;
     for (;;) {
         char c;
-        ssize_t n = read(0, &c, 1);
-        if (n < 0 && errno == EINTR) {
+        struct pollfd fds[2] = {{.fd = 0, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        if (poll(fds, 2, -1) < 0 || fds[1].revents != 0) {
             take_signals(signals);
+            continue;
+        }
+        ssize_t n = read(0, &c, 1);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
             continue;
         }
         if (n < 0) {
