@@ -155,15 +155,6 @@ tool_load(struct tool *tool, const char *path, struct ctr_error *err)
         return rc;
     }
     if (strcmp(path, "-") == 0) {
-<<<<<<< HEAD
-        return ctr_image_load_fd(tool->images, 0, NULL, &progress, on_loaded, NULL, err);
-    }
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-        CTR_AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-        return ctr_image_load_fd(tool->images, fd, NULL, &progress, on_loaded, NULL, err);
-    }
-    return ctr_image_load_dir(tool->images, path, NULL, &progress, on_loaded, NULL, err);
-=======
         return ctr_image_load_fd(tool->images, 0, storage, &progress, on_loaded, NULL, err);
     }
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
@@ -171,7 +162,6 @@ tool_load(struct tool *tool, const char *path, struct ctr_error *err)
         return ctr_image_load_fd(tool->images, fd, storage, &progress, on_loaded, NULL, err);
     }
     return ctr_image_load_dir(tool->images, path, storage, &progress, on_loaded, NULL, err);
->>>>>>> master
 }
 
 static int
