@@ -36,7 +36,7 @@ push_add_blob(struct push *push, const json_t *descriptor, json_t *blobs, struct
         return 0;
     }
     if (!ctr_is_digest(digest) || size < 0) {
-        return ctr_fail(err, -EBADMSG, "a manifest names a blob without digest or size");
+        return ctr_fail(err, -EBADMSG, "a blob in it has no digest or size");
     }
     int rc = lease_add(&push->op, digest, err);
     if (rc < 0) {
@@ -97,6 +97,9 @@ push_add_manifest(struct push *push, const char *digest, json_t *manifest,
     json_array_foreach(json_object_get(manifest, "layers"), i, layer)
     {
         rc = rc == 0 ? push_add_blob(push, layer, blobs, err) : rc;
+    }
+    if (rc < 0) {
+        return ctr_prefix(err, "manifest %s", digest);
     }
     rc = rc == 0 ? push_add_document(push, digest, manifest, media_type, err) : rc;
     if (rc == 0 && (json_object_update(push->blobs, blobs) < 0 ||
