@@ -496,7 +496,7 @@ test_the_profiles_that_come_with_ctr(void **state)
         CTR_AUTO(free) char *path = ctr_printf("conf/%s.ini", names[i]);
         CTR_AUTO(free) char *text = read_source(path);
         struct ctr_conf *conf = parse(text);
-        assert_int_equal(conf->n_instances, 4);
+        assert_true(conf->n_instances >= 4);
         ctr_conf_destroy(conf);
         /* what is commented out ("#key = value", no blank) holds, too, once it is taken in */
         for (char *at = text; (at = strstr(at, "\n#")) != NULL; at++) {
