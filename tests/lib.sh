@@ -172,7 +172,7 @@ hostile_start() {
 # outsiders: what changed since hostile_start that is not the engine's or the test's own
 outsiders() {
     find "$T" -newer "$T/stamp" ! -type d ! -path "$T/hostile/*" ! -path "$T/own/*" ! -name out ! -name err ! -name 'hreg.*'
-    find /etc /usr/local /root -xdev -newer "$T/stamp" -type f 2>/dev/null
+    find /etc /usr/local -xdev -newer "$T/stamp" -type f 2>/dev/null
     find /tmp /var/tmp -maxdepth 1 -name 'evil*' -newer "$T/stamp"
 }
 # still_holds CASE: the daemon answers; it is not large; nothing outside the data root changed; no secret shows; an honest pull and run follows
