@@ -184,7 +184,7 @@ def differences(one, other, since):
 def is_same_time(x, y):
     """umoci counts nanoseconds in 64 bits, and its files lie on ext4, which begins in 1901: times beyond are cut there."""
     seconds = int(y['time'])
-    if seconds > (2 ** 63 - 1) // 10 ** 9 or seconds < -2 ** 31:
+    if seconds > (2 ** 63 - 1) // 10 ** 9 or seconds <= -2 ** 31:
         return True
     return x['time'] == y['time'] and x['nsec'] == y['nsec']
 

@@ -50,7 +50,7 @@ on_entry(void *arg, const struct ctr_layer_entry *entry, struct ctr_error *err)
     }
     for (uint32_t i = 0; i < entry->n_xattrs; i++) {
         check(strlen(entry->xattrs[i].name) < 256 && entry->xattrs[i].length <= 65536);
-        check(strstr(entry->xattrs[i].name, ".overlay.") != entry->xattrs[i].name + 7);
+        check(strncmp(entry->xattrs[i].name, "trusted.overlay.", 16) != 0);
     }
     *state = (struct state){.bytes = entry->bytes, .in_file = entry->type == CTR_LAYER_FILE};
     return 0;
