@@ -67,6 +67,11 @@ fetch_open(struct fetch *fetch, struct ctr_error *err)
         }
         int rc = ctr_ingest_open(store, want->digest, (int64_t) want->size, &fetch->ingest,
                                  &fetch->offset, err);
+        if (rc == 0 && ctr_blob_exists(store, want->digest, NULL)) {
+            /* Another one has just brought it, after the first look. */
+            ctr_ingest_abort(ctr_steal(&fetch->ingest), false);
+            continue;
+        }
         if (rc != -EBUSY) {
             return rc;
         }
