@@ -71,7 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct load load = {.folder = -1};
     struct ctr_error err = CTR_ERROR_INIT;
     size_t n = 0;
-    if (load_open(&load, images, NULL, on_loaded, &n, &err) < 0) {
+    if (load_open(&load, images, NULL, NULL, on_loaded, &n, &err) < 0) {
         abort();
     }
     (void) json_object_update(load.files, files);
