@@ -49,7 +49,7 @@ pkgc = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 isal = $(shell $(PKG_CONFIG) --exists libisal 2>/dev/null && echo libisal)
 $(BUILD)/obj/core/image/%.o: EXTRA_CPPFLAGS = $(if $(isal),-DCTR_HAVE_ISAL)
 
-ROOMS := base conf loop plugin store image guest sandbox net engine api
+ROOMS := base conf loop plugin registry store image guest sandbox net engine api
 MAINS := ctrd ctr-sandbox ctr-net
 room_sources = $(wildcard core/$(1)/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -70,7 +70,7 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 # ---- programs: each links only what it uses ----
 CTRCTL_SOURCES := $(filter-out $(MAINS:%=core/cmd/%.c),$(wildcard core/cmd/*.c))
 LIBS_ctrctl := $(call lib,net conf base)
-LIBS_ctrd := $(call lib,api engine image sandbox net store plugin conf loop base)
+LIBS_ctrd := $(call lib,api engine image registry sandbox net store plugin conf loop base)
 LIBS_ctr-sandbox := $(call lib,sandbox guest plugin conf loop base)
 LIBS_ctr-net := $(call lib,net plugin conf loop base)
 PKGS_ctrctl := jansson inih

@@ -46,7 +46,5 @@ struct ctr_docker_auth {
 int ctr_docker_auth_parse(const char *header, const char *host, struct ctr_docker_auth *ret,
                           struct ctr_error *err);
 void ctr_docker_auth_finish(struct ctr_docker_auth *auth);
-/* "https://index.docker.io/v1/" is docker.io, "HTTPS://Reg:5000/v2" reg:5000, "" docker.io. */
-int ctr_api_registry_host(const char *text, char ret[256], struct ctr_error *err);
 
 #endif

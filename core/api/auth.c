@@ -1,39 +1,10 @@
 /*
- * Credentials that a client sends with one request: Docker's X-Registry-Auth header, and the ways in which Docker names a registry. They are used for
+ * Credentials that a client sends with one request: Docker's X-Registry-Auth header. They are used for
  * that request and that registry, wiped when it is over, and neither stored nor logged.
  */
 #include "core/api/api-priv.h"
 
 #define HEADER_MAX (64u * 1024)
-
-int
-ctr_api_registry_host(const char *text, char ret[256], struct ctr_error *err)
-{
-    static const char *const hub[] = {"index.docker.io", "registry-1.docker.io", ""};
-    const char *scheme = strstr(text, "://");
-    const char *host = scheme != NULL ? scheme + 3 : text;
-    size_t length = strcspn(host, "/?#");
-    if (length >= 256) {
-        return ctr_fail(err, -EINVAL, "the registry's name is longer than 255 bytes");
-    }
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char) host[i];
-        bool upper = c >= 'A' && c <= 'Z';
-        if (!upper && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-            strchr(".-_:[]", c) == NULL) {
-            return ctr_fail(err, -EINVAL,
-                            "\"%.100s\" is no registry: HOST or HOST:PORT is wanted", text);
-        }
-        ret[i] = (char) (upper ? c - 'A' + 'a' : c);
-    }
-    ret[length] = '\0';
-    for (size_t i = 0; i < CTR_LENGTH(hub); i++) {
-        if (strcmp(ret, hub[i]) == 0) {
-            (void) snprintf(ret, 256, "docker.io");
-        }
-    }
-    return 0;
-}
 
 /* --- base64 --- */
 
@@ -154,7 +125,7 @@ ctr_docker_auth_parse(const char *header, const char *host, struct ctr_docker_au
         return ctr_fail(err, -EINVAL, "X-Registry-Auth: base64 of a JSON object is expected");
     }
     const char *address = ctr_json_str(json, "serveraddress", "");
-    int rc = *address != '\0' ? ctr_api_registry_host(address, server, err) : 0;
+    int rc = *address != '\0' ? ctr_registry_host(address, server, err) : 0;
     rc = rc == 0 ? take(json, ret) : rc;
     wipe_all(json);
     if (rc == -ENOMEM) {

@@ -3,16 +3,16 @@
  */
 #include "core/api/api-priv.h"
 
+static struct ctr_client *
+client_of(const struct ctr_request *request)
+{
+    return ctr_images_client(ctr_engine_images(request->engine));
+}
+
 int
 api_ctr_registry(struct ctr_request *request, struct ctr_error *err)
 {
-    char host[256];
-    const char *asked = api_query(request, "host");
-    if (*asked != '\0' && ctr_api_registry_host(asked, host, err) < 0) {
-        return err->code;
-    }
-    json_t *list = ctr_registry_list(ctr_engine_images(request->engine),
-                                     *asked == '\0' ? NULL : host, err);
+    json_t *list = ctr_registry_list(client_of(request), api_query(request, "host"), err);
     return list == NULL ? err->code : api_json(request, 200, list);
 }
 
@@ -21,16 +21,12 @@ static int
 login(struct ctr_request *request, const char *host_key, const char *user_key,
       const char *secret_key, char *ret_plugin, struct ctr_error *err)
 {
-    char host[256];
+    const char *host = ctr_json_str(request->body, host_key, "");
     const char *user = ctr_json_str(request->body, user_key, "");
     const char *secret = ctr_json_str(request->body, secret_key, "");
-    int rc = ctr_api_registry_host(ctr_json_str(request->body, host_key, ""), host, err);
-    if (rc == 0 && (*user == '\0' || *secret == '\0')) {
-        rc = ctr_fail(err, -EINVAL, "a login needs a user name and a password");
-    }
-    rc = rc == 0 ? ctr_registry_login(ctr_engine_images(request->engine), host, user, secret,
-                                      ret_plugin, err)
-                 : rc;
+    int rc = *user == '\0' || *secret == '\0'
+                 ? ctr_fail(err, -EINVAL, "a login needs a user name and a password")
+                 : ctr_registry_login(client_of(request), host, user, secret, ret_plugin, err);
     ctr_api_wipe(request->body, secret_key);
     return rc;
 }
@@ -58,19 +54,16 @@ api_auth(struct ctr_request *request, struct ctr_error *err)
 int
 api_ctr_logout(struct ctr_request *request, struct ctr_error *err)
 {
-    char host[256];
-    if (ctr_api_registry_host(api_query(request, "host"), host, err) < 0 ||
-        ctr_registry_logout(ctr_engine_images(request->engine), host, err) < 0) {
-        return err->code;
-    }
-    return api_empty(request, 204);
+    return ctr_registry_logout(client_of(request), api_query(request, "host"), err) < 0
+               ? err->code
+               : api_empty(request, 204);
 }
 
 int
 api_ctr_tags(struct ctr_request *request, struct ctr_error *err)
 {
     struct ctr_progress progress = {.cancelled = api_is_gone, .arg = request};
-    json_t *tags = ctr_image_tags(ctr_engine_images(request->engine),
-                                  api_query(request, "reference"), &progress, err);
+    json_t *tags =
+        ctr_registry_tags(client_of(request), api_query(request, "reference"), &progress, err);
     return tags == NULL ? err->code : api_json(request, 200, tags);
 }

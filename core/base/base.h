@@ -132,6 +132,15 @@ ctr_is_hex(const char *text, size_t n); /* the first n characters are lower-case
 /* "sha256:<64 lower-case hex>" and nothing else (image-spec/descriptor.md, "Digests"; sha256 is the only one we register). */
 bool ctr_is_digest(const char *text);
 
+/* --- SHA-256 (libcrypto; only in programs that link it) --- */
+
+struct ctr_sha256;
+struct ctr_sha256 *ctr_sha256_create(void); /* NULL: out of memory */
+void ctr_sha256_add(struct ctr_sha256 *sha, const void *bytes, size_t length);
+void ctr_sha256_finish(struct ctr_sha256 *sha,
+                       char ret_digest[72]);     /* "sha256:…"; the object may be used anew */
+void ctr_sha256_destroy(struct ctr_sha256 *sha); /* takes NULL */
+
 /* --- ids, names, time --- */
 
 int ctr_random(void *ret, size_t n); /* getrandom; 0 or a negative code */

@@ -167,9 +167,9 @@ static json_t *
 json_form(const char *rest)
 {
     struct ctr_error ignored = CTR_ERROR_INIT;
-    json_t *array = rest[0] == '[' ? ctr_json_parse(rest, strlen(rest), IMAGE_MAX_DOCUMENT,
-                                                    "array", &ignored)
-                                   : NULL;
+    json_t *array =
+        rest[0] == '[' ? ctr_json_parse(rest, strlen(rest), CTR_MAX_DOCUMENT, "array", &ignored)
+                       : NULL;
     size_t i = 0;
     json_t *text = NULL;
     bool texts = json_is_array(array);

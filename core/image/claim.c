@@ -48,8 +48,8 @@ claim_take(struct ctr_images *images, struct image_op *op, struct image_claim *c
         if (mine) {
             return 0;
         }
-        if (op != NULL && op_cancelled(op)) {
-            return op_fail_cancelled(err);
+        if (op != NULL && ctr_transfer_cancelled(&op->transfer)) {
+            return ctr_fail_cancelled(err);
         }
     }
 }

@@ -79,7 +79,7 @@ config_check(const char *bytes, size_t length, const json_t *manifest, json_t **
              struct ctr_error *err)
 {
     CTR_AUTO(json)
-    json_t *config = ctr_json_parse(bytes, length, IMAGE_MAX_DOCUMENT, "image config", err);
+    json_t *config = ctr_json_parse(bytes, length, CTR_MAX_DOCUMENT, "image config", err);
     if (config == NULL) {
         return err != NULL && err->code < 0 ? err->code : -EBADMSG;
     }

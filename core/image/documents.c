@@ -7,14 +7,14 @@ document_read(struct ctr_images *images, const char *digest, uint64_t *ret_size,
 {
     CTR_AUTO(free) char *bytes = NULL;
     size_t length = 0;
-    if (ctr_blob_read(images->store, digest, IMAGE_MAX_DOCUMENT, &bytes, &length, err) < 0) {
+    if (ctr_blob_read(images->store, digest, CTR_MAX_DOCUMENT, &bytes, &length, err) < 0) {
         return NULL;
     }
     if (ret_size != NULL) {
         *ret_size = length;
     }
     CTR_AUTO(free) char *what = ctr_printf("document %s", digest);
-    return ctr_json_parse(bytes, length, IMAGE_MAX_DOCUMENT, what != NULL ? what : "document",
+    return ctr_json_parse(bytes, length, CTR_MAX_DOCUMENT, what != NULL ? what : "document",
                           err);
 }
 

@@ -30,7 +30,8 @@ fetch_sink(void *arg, const void *bytes, size_t length, struct ctr_error *err)
     tail_grow(want->tail, fetch->offset);
     if (fetch->offset - fetch->shown >= FETCH_SHOW || fetch->offset == want->size) {
         fetch->shown = fetch->offset;
-        op_step(fetch->op, want->digest, "Downloading", fetch->offset, want->size);
+        ctr_transfer_step(&fetch->op->transfer, want->digest, "Downloading", fetch->offset,
+                          want->size);
     }
     return 0;
 }
@@ -75,8 +76,8 @@ fetch_open(struct fetch *fetch, struct ctr_error *err)
         if (rc != -EBUSY) {
             return rc;
         }
-        if (op_cancelled(fetch->op)) {
-            return op_fail_cancelled(err);
+        if (ctr_transfer_cancelled(&fetch->op->transfer)) {
+            return ctr_fail_cancelled(err);
         }
         ctr_ingest_wait(store, 200);
     }
@@ -92,8 +93,9 @@ fetch_replay(struct fetch *fetch, struct ctr_error *err)
                           : 0;
     bool more = true;
     while (rc == 0 && more) {
-        rc = op_cancelled(fetch->op) ? op_fail_cancelled(err)
-                                     : ctr_ingest_replay(fetch->ingest, &more, err);
+        rc = ctr_transfer_cancelled(&fetch->op->transfer)
+                 ? ctr_fail_cancelled(err)
+                 : ctr_ingest_replay(fetch->ingest, &more, err);
     }
     return rc;
 }
@@ -102,19 +104,20 @@ fetch_replay(struct fetch *fetch, struct ctr_error *err)
 
 /* From the repository, or from the first of a foreign layer's addresses that has it. */
 static int
-fetch_bytes(struct fetch *fetch, struct remote *remote, struct ctr_error *err)
+fetch_bytes(struct fetch *fetch, struct ctr_remote *remote, struct ctr_error *err)
 {
     const struct fetch_want *want = fetch->want;
-    struct remote_blob blob = {
+    struct ctr_remote_blob blob = {
         .digest = want->digest, .size = want->size, .sink = fetch_sink, .arg = fetch};
     size_t n = json_array_size(want->urls), i = 0;
     for (;;) {
         struct ctr_error inner = CTR_ERROR_INIT;
         blob.offset = fetch->offset;
         blob.url = json_string_value(json_array_get(want->urls, i));
-        int rc = remote_blob(remote, &blob, &inner);
+        int rc = ctr_remote_blob(remote, &blob, &inner);
         fetch->mirrored = fetch->mirrored || blob.mirrored;
-        bool next = rc < 0 && ++i < n && !op_cancelled(fetch->op) && rc != -ENOSPC;
+        bool next =
+            rc < 0 && ++i < n && !ctr_transfer_cancelled(&fetch->op->transfer) && rc != -ENOSPC;
         if (!next) {
             return rc < 0 ? ctr_fail(err, rc, "%s", inner.msg) : 0;
         }
@@ -122,7 +125,7 @@ fetch_bytes(struct fetch *fetch, struct remote *remote, struct ctr_error *err)
 }
 
 static int
-fetch_ingest(struct fetch *fetch, struct remote *remote, struct ctr_error *err)
+fetch_ingest(struct fetch *fetch, struct ctr_remote *remote, struct ctr_error *err)
 {
     int rc = fetch_replay(fetch, err);
     rc = rc < 0 ? rc : fetch_bytes(fetch, remote, err);
@@ -137,9 +140,10 @@ fetch_ingest(struct fetch *fetch, struct remote *remote, struct ctr_error *err)
 
 /* 1: the store had it. -ESTALE: what an earlier try left, or a mirror sent, was wrong and is gone now. */
 static int
-fetch_once(struct remote *remote, const struct fetch_want *want, struct ctr_error *err)
+fetch_once(struct image_op *op, struct ctr_remote *remote, const struct fetch_want *want,
+           struct ctr_error *err)
 {
-    struct fetch fetch = {.op = remote->op, .want = want};
+    struct fetch fetch = {.op = op, .want = want};
     int rc = fetch_open(&fetch, err);
     if (rc != 0) {
         return rc;
@@ -148,18 +152,19 @@ fetch_once(struct remote *remote, const struct fetch_want *want, struct ctr_erro
     rc = fetch_ingest(&fetch, remote, err);
     bool wrong = rc == -EBADMSG || rc == -EFBIG;
     if (wrong && fetch.mirrored) {
-        remote_distrust(remote);
+        ctr_remote_distrust(remote);
     }
     return wrong && (resumed || fetch.mirrored) ? -ESTALE : rc;
 }
 
 int
-fetch_blob(struct remote *remote, const struct fetch_want *want, struct ctr_error *err)
+fetch_blob(struct image_op *op, struct ctr_remote *remote, const struct fetch_want *want,
+           struct ctr_error *err)
 {
-    int rc = lease_add(remote->op, want->digest, err);
-    rc = rc < 0 ? rc : fetch_once(remote, want, err);
+    int rc = lease_add(op, want->digest, err);
+    rc = rc < 0 ? rc : fetch_once(op, remote, want, err);
     while (rc == -ESTALE) {
-        rc = fetch_once(remote, want, err); /* from nothing, and from no mirror */
+        rc = fetch_once(op, remote, want, err); /* from nothing, and from no mirror */
     }
     if (want->tail != NULL && rc != 1) {
         tail_end(want->tail, rc == 0 ? TAIL_WHOLE : TAIL_LOST);

@@ -96,7 +96,7 @@ flow_run(struct tail_reader *reader, const struct layer_source *source,
     struct flow flow = {.reader = reader, .source = source, .err = CTR_ERROR_INIT};
     pthread_t thread;
     int fd = -1;
-    op_step(reader->op, source->digest, "Extracting", 0, source->size);
+    ctr_transfer_step(&reader->op->transfer, source->digest, "Extracting", 0, source->size);
     int rc = flow_start(&flow, &fd, &thread, err);
     if (rc < 0) {
         return rc;

@@ -12,7 +12,7 @@
 #ifndef CTR_IMAGE_FLOW_H
 #define CTR_IMAGE_FLOW_H
 
-#include "core/image/remote.h"
+#include "core/image/image-priv.h"
 
 /* --- gunzip.c: one gzip member after the other, by ISA-L where it is there, else by zlib --- */
 
@@ -113,7 +113,8 @@ struct fetch_want {
 };
 /* Brings a blob into the store unless it is there: waits for another operation that has it in hand, goes on where a cut
  * download ended, checks digest and size. */
-int fetch_blob(struct remote *remote, const struct fetch_want *want, struct ctr_error *err);
+int fetch_blob(struct image_op *op, struct ctr_remote *remote, const struct fetch_want *want,
+               struct ctr_error *err);
 
 /* --- flow.c: one layer through a pipe into a plugin --- */
 
@@ -126,7 +127,7 @@ int flow_run(struct tail_reader *reader, const struct layer_source *source,
 /* --- layers.c: all layers of an image --- */
 
 struct layers_job {
-    struct remote *remote;       /* NULL: the blobs are in the store */
+    struct ctr_remote *remote;   /* NULL: the blobs are in the store */
     bool foreign;                /* as in struct ctr_pull */
     struct ctr_storage *storage; /* NULL: only checked against their diff_ids */
     const json_t *layers;        /* a manifest's */

@@ -3,33 +3,21 @@
  *
  * Documents are JSON checked once (manifest.c) and then trusted in form. One operation (a pull, a load, an unpack) is a
  * struct image_op; what it needs in the store is held by its lease, so that a removal at the same time leaves it alone.
- * Locks, outermost first: images->mutex, op->mutex. Neither is held while bytes move.
+ * Locks, outermost first: images->mutex, the mutex of an operation's transfer. Neither is held while bytes move.
  */
 #ifndef CTR_IMAGE_PRIV_H
 #define CTR_IMAGE_PRIV_H
 
 #include "core/image/image.h"
 #include <pthread.h>
+#include <stdatomic.h>
 
-#define IMAGE_MAX_DOCUMENT ((size_t) 4 << 20) /* manifests, indexes, configs */
-#define IMAGE_MAX_BODY ((size_t) 1 << 20)     /* token and error bodies */
 #define IMAGE_MAX_LAYERS 512
 #define IMAGE_MAX_MANIFESTS 1024
 #define IMAGE_MAX_DEPTH 4 /* of indexes within indexes */
 #define IMAGE_MAX_BLOB ((int64_t) 1 << 40)
 #define IMAGE_EMPTY_CHAIN                                                                      \
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-/* --- secret.c: text that cannot be printed by mistake and is wiped when freed --- */
-
-struct secret;
-struct secret *secret_create(const char *text);                    /* NULL: out of memory */
-struct secret *secret_join(const char *prefix, const char *text);  /* prefix and text */
-struct secret *secret_basic(const char *user, const char *secret); /* "Basic <base64>" */
-struct secret *secret_copy(const struct secret *secret);           /* NULL gives NULL */
-const char *secret_text(const struct secret *secret);
-void secret_destroy(struct secret *secret); /* takes NULL */
-void secret_wipe(void *bytes, size_t length);
 
 /* --- media.c --- */
 
@@ -46,11 +34,6 @@ enum media {
 #define MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define MEDIA_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
 #define MEDIA_OCI_TAR "application/vnd.oci.image.layer.v1.tar"
-#define MEDIA_ACCEPT                                                                           \
-    "application/vnd.oci.image.index.v1+json, "                                                \
-    "application/vnd.docker.distribution.manifest.list.v2+json, "                              \
-    "application/vnd.oci.image.manifest.v1+json, "                                             \
-    "application/vnd.docker.distribution.manifest.v2+json"
 enum media media_kind(const char *type);
 /* A layer that its manifest lets nobody hand on, and that may be fetched from its urls only. */
 bool media_is_foreign(const char *type);
@@ -80,23 +63,13 @@ void config_platform(const json_t *config, struct ctr_platform *ret);
 json_t *config_chains(const json_t *config);
 const char *config_diff_id(const json_t *config, size_t i);
 
-/* --- ref.c --- */
+/* --- platform.c --- */
 
 /* 0: no match; more is better. `have` is an image's platform, `want` what was asked for. */
 int platform_score(const struct ctr_platform *have, const struct ctr_platform *want);
 char *platform_text(const struct ctr_platform *platform); /* caller frees */
 
 /* --- op.c: operations and leases; images.c: records --- */
-
-struct http_limits {
-    long connect_ms; /* until a connection stands */
-    long stall_s;    /* below stall_rate bytes per second for so long: given up */
-    long stall_rate;
-    long total_s;      /* of one small request; blobs get more by their size */
-    int tries;         /* of one document or blob */
-    int backoff_ms;    /* before the second try, doubled each time */
-    int retry_after_s; /* what Retry-After is clamped to */
-};
 
 struct image_lease {
     struct image_lease *next;
@@ -113,54 +86,28 @@ struct image_claim {
 struct ctr_images {
     struct ctr_store *store;
     const struct ctr_conf *conf;
-    struct ctr_chain *chain; /* may be NULL */
+    struct ctr_client client;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     struct image_lease *leases;
     struct image_claim *claims;
-    struct token_cache *tokens;
     json_t *leased;   /* {name: true} of leases since a collection began, NULL: none runs */
     json_t *verified; /* "instance/chain" seen in its storage since the start */
-    struct http_limits limits;
     bool index_stale; /* a record was written whose index.json was not yet */
 };
 
 struct image_op {
     struct ctr_images *images;
-    const struct ctr_progress *progress; /* may be NULL */
-    pthread_mutex_t mutex;
-    bool cancelled, disk_full;
+    struct ctr_transfer transfer; /* its progress, and how it is cancelled */
     struct image_lease *lease;
-    /* curl's handles and sockets of this operation: connections are kept between requests, and a cancel shuts them. */
-    void *curls[4];
-    int sockets[32];
-    size_t n_sockets;
-    pthread_t watcher;
-    pthread_cond_t watcher_stop;
-    bool watched, watch_ends;
+    atomic_bool disk_full;
 };
 
 int op_init(struct image_op *op, struct ctr_images *images, const struct ctr_progress *progress,
             struct ctr_error *err);
 void op_finish(struct image_op *op);
-/* True from the first time on that the caller or op_cancel said so. Any thread. */
-bool op_cancelled(struct image_op *op);
-void op_cancel(struct image_op *op);
 /* Notes that the disk is full, if it is; and tells whether any thread has noted it. */
 bool op_disk_full(struct image_op *op, bool is_full);
-int op_fail_cancelled(struct ctr_error *err); /* -ECANCELED with its message */
-/* `digest` is shown by its first 12 digits; NULL or "" for none. */
-void op_step(struct image_op *op, const char *digest, const char *status, uint64_t current,
-             uint64_t total);
-/* Waits up to that long; returns early and true when cancelled. */
-bool op_sleep(struct image_op *op, int64_t milliseconds);
-
-/* op.c: a thread that asks for a cancel ten times a second and shuts the sockets then; op_finish ends it. */
-int op_watch(struct image_op *op, struct ctr_error *err);
-void *op_take_curl(struct image_op *op);
-void op_give_curl(struct image_op *op, void *curl, bool keep);
-bool op_track_socket(struct image_op *op, int fd); /* false: closed again, cancelled */
-void op_untrack_socket(struct image_op *op, int fd);
 
 /* Keeps a digest or chain ID from being collected; asked before one looks whether it is there. */
 int lease_add(struct image_op *op, const char *name, struct ctr_error *err);
@@ -193,6 +140,19 @@ int image_platform(struct ctr_images *images, const char *text, struct ctr_platf
 int layer_remember(struct ctr_images *images, const char *digest, const char *diff_id,
                    struct ctr_error *err);
 int layer_diff_id(struct ctr_images *images, const char *digest, char *ret);
+
+/* --- push-blob.c, sources.c, referrers.c: beyond image.h --- */
+
+/* Sees to it that the repository has the blob, which is whole in the store: its steps go to the operation's progress. */
+int push_blob(struct image_op *op, struct ctr_remote *remote, const char *digest, uint64_t size,
+              struct ctr_error *err);
+/* Remembers that the repository has the manifest's layers. */
+void sources_note(struct ctr_images *images, const json_t *manifest, const struct ctr_ref *ref);
+/* Another repository of the same registry that has the blob, by its name; false: none is known. */
+bool sources_find(struct ctr_images *images, const char *digest, const struct ctr_ref *ref,
+                  char ret[256]);
+/* Asks the registry what refers to a manifest, and records the answer. Never fails: it is not what was pulled. */
+void referrers_record(struct ctr_images *images, struct ctr_remote *remote, const char *digest);
 
 /* --- resolve.c --- */
 
@@ -232,7 +192,7 @@ int layer_read(struct image_op *op, const struct layer_source *source,
                int (*sink)(void *arg, const void *bytes, size_t length, struct ctr_error *err),
                void *arg, const char *status, char *ret_diff_id, struct ctr_error *err);
 
-/* --- storage.c and chain.c, beyond image.h --- */
+/* --- storage.c, beyond image.h --- */
 
 uint32_t storage_caps(const struct ctr_storage *storage);
 int storage_prepare(struct ctr_storage *storage, const char *key, const char *parent,
@@ -253,31 +213,5 @@ int storage_layer_commit(struct ctr_storage *storage, const char *key, const cha
 int storage_layer_remove(struct ctr_storage *storage, const char *name, struct ctr_error *err);
 int storage_chain(struct ctr_storage *storage, const char *chain_id,
                   const char *const *diff_ids, size_t n, struct ctr_error *err);
-
-/* The chain's plugins are asked in order. Each call has 30 seconds; `op` (may be NULL) ends it at once when cancelled. What a plugin answers was
- * checked: it can stand in a header. An error names the instance. */
-
-/* -ENOENT: none knows the host. answer() is called once, on this thread. */
-int
-chain_get(struct ctr_chain *chain, struct image_op *op, const struct ctr_registry_query *query,
-          void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
-          struct ctr_error *err);
-/* The first plugin with a token service of its own that knows the host; -ENOENT: none. */
-int chain_token(struct ctr_chain *chain, struct image_op *op,
-                const struct ctr_registry_query *query, const char *realm, const char *service,
-                const char *scope,
-                void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
-                struct ctr_error *err);
-/* The first plugin that keeps credentials keeps this one durably; ret_instance[64] (may be NULL) is its name. -ENOENT: no plugin of the
- * chain does. -EINVAL: the credential cannot be sent. */
-int
-chain_store(struct ctr_chain *chain, struct image_op *op, const char *host,
-            const struct ctr_credential *credential, char *ret_instance, struct ctr_error *err);
-/* Erases from every instance that has it; -ENOENT: none has. One that fails does not keep the others from it. */
-int chain_erase(struct ctr_chain *chain, struct image_op *op, const char *host,
-                struct ctr_error *err);
-/* What ctr_registry_list gives; host may be NULL. New reference or NULL. */
-json_t *chain_list(struct ctr_chain *chain, struct image_op *op, const char *host,
-                   struct ctr_error *err);
 
 #endif

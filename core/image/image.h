@@ -1,5 +1,5 @@
 /*
- * core/image: references, manifests, pulling (OCI distribution over libcurl), loading archives, and unpacking into a storage plugin.
+ * core/image: images in the store: manifests, pulling and pushing, archives, and unpacking into a storage plugin.
  *
  * Calls block (they run on an API connection's thread) and may be cancelled. Everything from outside is hostile: sizes, digests, media types
  * and diff_ids are checked over all bytes before anything is recorded.
@@ -8,20 +8,8 @@
 #define CTR_IMAGE_H
 
 #include "core/plugin/plugin.h"
+#include "core/registry/registry.h"
 #include "core/store/store.h"
-
-/* A parsed reference: docker.io/library/busybox:latest. All fields NUL-terminated. */
-struct ctr_ref {
-    char host[256];       /* host[:port] */
-    char repository[256]; /* "library/busybox" */
-    char tag[129];        /* "" if only a digest was given */
-    char digest[72];      /* "" if none */
-};
-/* Grammar of distribution's reference, Docker Hub short names included; -EINVAL says what is wrong. */
-int ctr_ref_parse(const char *text, struct ctr_ref *ret, struct ctr_error *err);
-/* "docker.io/library/busybox:latest" (the store's key) or the short form that docker shows, "busybox:latest"; caller frees. */
-char *ctr_ref_full(const struct ctr_ref *ref);
-char *ctr_ref_short(const struct ctr_ref *ref);
 
 struct ctr_platform {
     char os[16], arch[16], variant[16];
@@ -44,25 +32,12 @@ int ctr_storage_remove(struct ctr_storage *storage, const char *name, struct ctr
 int ctr_storage_usage(struct ctr_storage *storage, const char *name, uint64_t *ret_bytes,
                       struct ctr_error *err);
 
-/* The profile's registry chain. */
-struct ctr_chain;
-int ctr_chain_open(const struct ctr_conf *conf, struct ctr_chain **ret, struct ctr_error *err);
-void ctr_chain_close(struct ctr_chain *chain); /* takes NULL */
-
-/* Progress and cancelling of one operation. Callbacks may come from several threads, one at a time. */
-struct ctr_progress {
-    /* A step of `id` (12 digits of a digest, or ""): "Pulling fs layer", "Downloading", "Extracting", "Already exists", "Pull complete" …;
-     * total 0: unknown. */
-    void (*step)(void *arg, const char *id, const char *status, uint64_t current,
-                 uint64_t total);
-    bool (*cancelled)(void *arg); /* true: give up within a second with -ECANCELED */
-    void *arg;
-};
-
 struct ctr_images; /* the image side of an engine */
 int ctr_images_create(struct ctr_store *store, const struct ctr_conf *conf,
                       struct ctr_chain *chain, struct ctr_images **ret, struct ctr_error *err);
 void ctr_images_destroy(struct ctr_images *images); /* takes NULL */
+/* Its client of registries, for what needs no store: tags and logins. */
+struct ctr_client *ctr_images_client(struct ctr_images *images);
 
 struct ctr_pull {
     const char *reference;
@@ -89,24 +64,11 @@ int
 ctr_image_push(struct ctr_images *images, const char *reference, const char *platform,
                bool all_platforms, const struct ctr_credential *credential,
                const struct ctr_progress *progress, char *ret_digest, struct ctr_error *err);
-/* The registry's tag list of a reference's repository, all its pages: array of texts; new reference or NULL. */
-json_t *ctr_image_tags(struct ctr_images *images, const char *reference,
-                       const struct ctr_progress *progress, struct ctr_error *err);
 /* Artifacts that refer to a manifest as the registry told at the last pull (OCI 1.1 referrers API, or its tag schema): array of descriptors
  * {mediaType, digest, size, artifactType, annotations}; new reference or NULL with -ENOENT. Reads the store only. */
 json_t *ctr_image_referrers(struct ctr_images *images, const char *manifest_digest,
                             struct ctr_error *err);
 
-/* Asks the registry whether the credential is good (GET /v2/ with its challenge answered) and hands it to the first plugin of the chain that
- * stores. `secret` is wiped by its owner. An identity token that the registry gives in exchange is stored in place of the password. ret_plugin (64 bytes): the
- * instance that has it now; NULL: the registry is asked and nothing is stored. */
-int ctr_registry_login(struct ctr_images *images, const char *host, const char *user,
-                       const char *secret, char *ret_plugin, struct ctr_error *err);
-/* Erases it from every instance that has it; -ENOENT if none has. */
-int ctr_registry_logout(struct ctr_images *images, const char *host, struct ctr_error *err);
-/* [{"instance","plugin","stores":B,"hosts":[{"host","user"}],"error":TEXT}] in the chain's order; with a host, also "answers":B, true for the
- * one instance that would be used for it. No secrets. New reference or NULL. */
-json_t *ctr_registry_list(struct ctr_images *images, const char *host, struct ctr_error *err);
 /* Loads an OCI layout folder, or an OCI or docker archive (tar, also gzip or zstd) read from fd to its end, and records the names
  * in it. A folder's path may carry ":tag" to choose ("/x/layout:busybox:1.36" is one, too); a bare tag in it belongs to the folder's name ("/x/busybox" and "1.36":
  * busybox:1.36). Calls loaded(arg, reference) for each, with the digest where there is no name. What a failed load brought in is removed.

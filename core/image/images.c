@@ -2,31 +2,23 @@
  * The image side of an engine: its life, and the "image" and "layer" records with the documents that they name.
  */
 #include "core/image/image-priv.h"
-#include "core/image/remote.h"
-#include <curl/curl.h>
 
 int
 ctr_images_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_chain *chain,
                   struct ctr_images **ret, struct ctr_error *err)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        return ctr_fail(err, -ENOMEM, "images: libcurl does not start");
-    }
     struct ctr_images *images = calloc(1, sizeof *images);
     if (images == NULL || (images->verified = json_object()) == NULL) {
         free(images);
         return ctr_fail(err, -ENOMEM, "images: out of memory");
     }
+    if (ctr_client_init(&images->client, conf, chain, err) < 0) {
+        json_decref(images->verified);
+        free(images);
+        return ctr_prefix(err, "images");
+    }
     images->store = store;
     images->conf = conf;
-    images->chain = chain;
-    images->limits = (struct http_limits){.connect_ms = 30000,
-                                          .stall_s = 30,
-                                          .stall_rate = 256,
-                                          .total_s = 120,
-                                          .tries = 5,
-                                          .backoff_ms = 500,
-                                          .retry_after_s = 60};
     (void) pthread_mutex_init(&images->mutex, NULL);
     (void) pthread_cond_init(&images->changed, NULL);
     /* What an interrupted pull left without a record goes once nobody can be about to go on with it. */
@@ -44,12 +36,17 @@ ctr_images_destroy(struct ctr_images *images)
     if (images == NULL) {
         return;
     }
-    token_cache_destroy(images->tokens);
     json_decref(images->verified);
     (void) pthread_cond_destroy(&images->changed);
     (void) pthread_mutex_destroy(&images->mutex);
+    ctr_client_finish(&images->client);
     free(images);
-    curl_global_cleanup();
+}
+
+struct ctr_client *
+ctr_images_client(struct ctr_images *images)
+{
+    return &images->client;
 }
 
 /* --- records --- */
@@ -139,7 +136,7 @@ image_document(struct ctr_images *images, const char *digest, uint64_t *ret_size
 {
     CTR_AUTO(free) char *bytes = NULL;
     size_t length = 0;
-    if (ctr_blob_read(images->store, digest, IMAGE_MAX_DOCUMENT, &bytes, &length, err) < 0) {
+    if (ctr_blob_read(images->store, digest, CTR_MAX_DOCUMENT, &bytes, &length, err) < 0) {
         return NULL;
     }
     json_t *document = NULL;
@@ -158,7 +155,7 @@ image_config(struct ctr_images *images, const json_t *manifest, struct ctr_error
     const char *digest = ctr_json_str(json_object_get(manifest, "config"), "digest", "");
     CTR_AUTO(free) char *bytes = NULL;
     size_t length = 0;
-    if (ctr_blob_read(images->store, digest, IMAGE_MAX_DOCUMENT, &bytes, &length, err) < 0) {
+    if (ctr_blob_read(images->store, digest, CTR_MAX_DOCUMENT, &bytes, &length, err) < 0) {
         return NULL;
     }
     json_t *config = NULL;

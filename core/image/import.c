@@ -46,7 +46,7 @@ import_copy(struct import *import, int fd, struct ctr_ingest *ingest, struct ctr
         }
         if (import->size - shown >= ((uint64_t) 1 << 20)) {
             shown = import->size;
-            op_step(&import->op, NULL, "Importing", shown, 0);
+            ctr_transfer_step(&import->op.transfer, NULL, "Importing", shown, 0);
         }
     }
 }
@@ -145,7 +145,7 @@ import_put(const struct import *import, const json_t *document, char ret_digest[
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     *ret_size = strlen(text);
-    if (*ret_size > IMAGE_MAX_DOCUMENT) {
+    if (*ret_size > CTR_MAX_DOCUMENT) {
         return ctr_fail(err, -EFBIG, "its configuration is larger than 4 MiB");
     }
     return ctr_blob_put(import->op.images->store, text, strlen(text), ret_digest, err);
@@ -168,8 +168,8 @@ import_record(struct import *import, const char *layer_type, struct ctr_error *e
                   "digest", import->id, "size", (json_int_t) size, "layers", "mediaType",
                   layer_type, "digest", import->layer, "size", (json_int_t) import->size);
     rc = import_put(import, manifest, digest, &size, err);
-    if (rc == 0 && op_cancelled(&import->op)) {
-        rc = op_fail_cancelled(err);
+    if (rc == 0 && ctr_transfer_cancelled(&import->op.transfer)) {
+        rc = ctr_fail_cancelled(err);
     }
     return rc < 0 ? rc
                   : image_record(import->op.images, import->key != NULL ? import->key : digest,

@@ -103,8 +103,8 @@ layer_run(struct layer_state *state, struct ctr_error *err)
     for (;;) {
         struct ctr_error inner = CTR_ERROR_INIT;
         size_t n = 0;
-        if (op_cancelled(reader->op)) {
-            return op_fail_cancelled(err);
+        if (ctr_transfer_cancelled(&reader->op->transfer)) {
+            return ctr_fail_cancelled(err);
         }
         int status = tail_read(reader, state->in, LAYER_PIECE, &n, &inner);
         if (status < 0) {
@@ -122,8 +122,8 @@ layer_run(struct layer_state *state, struct ctr_error *err)
         }
         if (state->status != NULL && reader->offset - shown >= LAYER_SHOW) {
             shown = reader->offset;
-            op_step(reader->op, state->source->digest, state->status, shown,
-                    state->source->size);
+            ctr_transfer_step(&reader->op->transfer, state->source->digest, state->status,
+                              shown, state->source->size);
         }
     }
 }

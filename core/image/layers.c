@@ -64,7 +64,7 @@ layers_note(struct layers *layers, int rc, const struct ctr_error *err)
     (void) pthread_mutex_unlock(&layers->mutex);
     if (first) {
         (void) op_disk_full(layers->op, rc == -ENOSPC);
-        op_cancel(layers->op);
+        ctr_transfer_cancel(&layers->op->transfer);
     }
 }
 
@@ -99,9 +99,10 @@ fetch_worker(void *arg)
                                   .urls = task->urls,
                                   .tail = &task->tail};
         struct ctr_error err = CTR_ERROR_INIT;
-        int rc = fetch_blob(layers->job->remote, &want, &err);
+        int rc = fetch_blob(layers->op, layers->job->remote, &want, &err);
         if (rc == 0) {
-            op_step(layers->op, task->source.digest, "Download complete", 0, 0);
+            ctr_transfer_step(&layers->op->transfer, task->source.digest, "Download complete",
+                              0, 0);
         }
         layers_note(layers, rc, &err);
     }
@@ -299,7 +300,8 @@ unpack_tasks(struct layers *layers)
         struct ctr_error err = CTR_ERROR_INIT;
         int rc = task_unpack(layers, task, &err);
         if (rc == 0) {
-            op_step(layers->op, task->source.digest, "Pull complete", 0, 0);
+            ctr_transfer_step(&layers->op->transfer, task->source.digest, "Pull complete", 0,
+                              0);
         }
         layers_note(layers, rc, &err);
     }
@@ -343,7 +345,7 @@ stack_layer(struct stack *stack, struct layer_task *task, struct ctr_error *err)
                 : layer_remember(layers->op->images, task->source.digest, task->source.diff_id,
                                  err);
     if (rc == 0) {
-        op_step(layers->op, task->source.digest, "Pull complete", 0, 0);
+        ctr_transfer_step(&layers->op->transfer, task->source.digest, "Pull complete", 0, 0);
     }
     return rc;
 }
@@ -361,8 +363,9 @@ stack_build(struct stack *stack, struct ctr_error *err)
         return rc;
     }
     for (size_t i = 0; i < layers->n && rc == 0; i++) {
-        rc = op_cancelled(layers->op) ? op_fail_cancelled(err)
-                                      : stack_layer(stack, &layers->tasks[i], err);
+        rc = ctr_transfer_cancelled(&layers->op->transfer)
+                 ? ctr_fail_cancelled(err)
+                 : stack_layer(stack, &layers->tasks[i], err);
     }
     const char *chain = layers_chain_id(layers);
     rc = rc < 0 ? rc : storage_commit(stack->storage, stack->key, chain, err);
@@ -477,9 +480,9 @@ task_show(const struct layers *layers, struct layer_task *task)
                     (layers->way == WAY_CHECK ||
                      json_object_get(layers->have, task->source.diff_id) != NULL);
     if (task->present) {
-        op_step(layers->op, task->source.digest, "Already exists", 0, 0);
+        ctr_transfer_step(&layers->op->transfer, task->source.digest, "Already exists", 0, 0);
     } else if (!task->stored) {
-        op_step(layers->op, task->source.digest, "Pulling fs layer", 0, 0);
+        ctr_transfer_step(&layers->op->transfer, task->source.digest, "Pulling fs layer", 0, 0);
     }
 }
 

@@ -29,7 +29,7 @@ on_read(struct archive *archive, void *arg, const void **ret)
 {
     struct unpacker *unpacker = arg;
     for (;;) {
-        if (op_cancelled(&unpacker->load->op)) {
+        if (ctr_transfer_cancelled(&unpacker->load->op.transfer)) {
             archive_set_error(archive, ECANCELED, "cancelled");
             return -1;
         }
@@ -54,8 +54,8 @@ on_read(struct archive *archive, void *arg, const void **ret)
 static int
 unpacker_fail(struct unpacker *unpacker, struct ctr_error *err)
 {
-    if (op_cancelled(&unpacker->load->op)) {
-        return op_fail_cancelled(err);
+    if (ctr_transfer_cancelled(&unpacker->load->op.transfer)) {
+        return ctr_fail_cancelled(err);
     }
     const char *why = archive_error_string(unpacker->archive);
     return ctr_fail(err, -EBADMSG,
@@ -141,7 +141,7 @@ unpacker_small(struct unpacker *unpacker, char **ret, size_t *ret_length, struct
     CTR_AUTO(buf) struct ctr_buf text = {0};
     la_ssize_t n = 0;
     while ((n = archive_read_data(unpacker->archive, unpacker->out, ARCHIVE_PIECE)) > 0) {
-        if (text.length + (size_t) n > IMAGE_MAX_DOCUMENT) {
+        if (text.length + (size_t) n > CTR_MAX_DOCUMENT) {
             return ctr_fail(err, -EFBIG, "a document of the archive is larger than 4 MiB");
         }
         ctr_buf_add(&text, unpacker->out, (size_t) n);
@@ -195,7 +195,7 @@ unpacker_blob(struct unpacker *unpacker, const char *path, const char *digest,
         return rc;
     }
     uint64_t before = unpacker->bytes;
-    op_step(&unpacker->load->op, digest, "Loading layer", 0, 0);
+    ctr_transfer_step(&unpacker->load->op.transfer, digest, "Loading layer", 0, 0);
     rc = unpacker_copy(unpacker, ingest, path, err);
     if (rc < 0) {
         ctr_ingest_abort(ingest, false);

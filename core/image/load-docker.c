@@ -119,8 +119,7 @@ int
 load_docker(struct load *load, const char *manifest, size_t length, struct ctr_error *err)
 {
     CTR_AUTO(json)
-    json_t *entries =
-        ctr_json_parse(manifest, length, IMAGE_MAX_DOCUMENT, "manifest.json", err);
+    json_t *entries = ctr_json_parse(manifest, length, CTR_MAX_DOCUMENT, "manifest.json", err);
     if (entries == NULL) {
         return err->code;
     }

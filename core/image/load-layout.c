@@ -95,7 +95,7 @@ layout_tree(struct load *load, const json_t *descriptor, int depth, size_t *n,
         return ctr_fail(err, -ELOOP, "its indexes are nested more than %d deep",
                         IMAGE_MAX_DEPTH);
     }
-    int rc = size <= IMAGE_MAX_DOCUMENT
+    int rc = size <= CTR_MAX_DOCUMENT
                  ? load->fetch(load, digest, size, err)
                  : ctr_fail(err, -EFBIG, "manifest %s is too large", digest);
     if (rc < 0) {

@@ -134,7 +134,7 @@ load_small_file(int folder, const char *name, char **ret, size_t *ret_length,
     if (rc < 0) {
         return rc;
     }
-    if (size > IMAGE_MAX_DOCUMENT) {
+    if (size > CTR_MAX_DOCUMENT) {
         return ctr_fail(err, -EFBIG, "%s is larger than 4 MiB", name);
     }
     CTR_AUTO(free) char *bytes = malloc((size_t) size + 1);
@@ -167,8 +167,9 @@ folder_copy(struct load *load, int fd, struct ctr_ingest *ingest, struct ctr_err
         if (n == 0) {
             return 0;
         }
-        rc = op_cancelled(&load->op) ? op_fail_cancelled(err)
-                                     : ctr_ingest_write(ingest, piece, n, err);
+        rc = ctr_transfer_cancelled(&load->op.transfer)
+                 ? ctr_fail_cancelled(err)
+                 : ctr_ingest_write(ingest, piece, n, err);
     }
     return rc;
 }
@@ -195,15 +196,15 @@ folder_fetch(struct load *load, const char *digest, uint64_t size, struct ctr_er
     struct ctr_ingest *ingest = NULL;
     while ((rc = ctr_ingest_open(store, digest, (int64_t) size, &ingest, &offset, err)) ==
            -EBUSY) {
-        if (op_cancelled(&load->op)) {
-            return op_fail_cancelled(err);
+        if (ctr_transfer_cancelled(&load->op.transfer)) {
+            return ctr_fail_cancelled(err);
         }
         ctr_ingest_wait(store, 200);
     }
     if (rc < 0) {
         return rc;
     }
-    op_step(&load->op, digest, "Loading layer", 0, size);
+    ctr_transfer_step(&load->op.transfer, digest, "Loading layer", 0, size);
     rc = folder_copy(load, fd, ingest, err);
     if (rc < 0) {
         ctr_ingest_abort(ingest, false);

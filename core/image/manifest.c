@@ -83,7 +83,7 @@ manifest_check_config(const json_t *document, struct ctr_error *err)
             "a tool for such artifacts",
             artifact);
     }
-    if ((uint64_t) ctr_json_int(config, "size", 0) > IMAGE_MAX_DOCUMENT) {
+    if ((uint64_t) ctr_json_int(config, "size", 0) > CTR_MAX_DOCUMENT) {
         return ctr_fail(err, -EFBIG, "its config is larger than 4 MiB");
     }
     return 0;
@@ -226,7 +226,7 @@ ctr_manifest_check(const char *bytes, size_t length, const char *media_type, jso
                    struct ctr_error *err)
 {
     CTR_AUTO(json)
-    json_t *document = ctr_json_parse(bytes, length, IMAGE_MAX_DOCUMENT, "manifest", err);
+    json_t *document = ctr_json_parse(bytes, length, CTR_MAX_DOCUMENT, "manifest", err);
     if (document == NULL) {
         return err != NULL && err->code < 0 ? err->code : -EBADMSG;
     }

@@ -10,7 +10,7 @@
 
 struct pull {
     struct image_op op;
-    struct remote remote;
+    struct ctr_remote remote;
     struct ctr_ref ref;
     struct ctr_platform platform;
     const struct ctr_pull *wanted;
@@ -38,7 +38,7 @@ pull_is_unchanged(struct pull *pull, const char *tag, char ret_digest[72],
     if (record == NULL) {
         return 0;
     }
-    int rc = remote_head(&pull->remote, tag, ret_digest, type, &size, err);
+    int rc = ctr_remote_head(&pull->remote, tag, ret_digest, type, &size, err);
     if (rc == -ENOTSUP || rc == -ENOENT || rc == -EACCES) {
         return 0; /* the answer to a GET says more */
     }
@@ -76,7 +76,7 @@ pull_document(struct pull *pull, const char *name, const char *media_type, json_
     CTR_AUTO(free) char *bytes = NULL;
     size_t length = 0;
     char type[160] = "";
-    int rc = remote_manifest(&pull->remote, name, &bytes, &length, type, ret_digest, err);
+    int rc = ctr_remote_manifest(&pull->remote, name, &bytes, &length, type, ret_digest, err);
     if (rc == 0 && media_type != NULL && strcmp(type, media_type) != 0) {
         rc = ctr_fail(err, -EBADMSG,
                       "manifest %s: the registry says it is %.120s, the index %.120s", name,
@@ -134,7 +134,7 @@ pull_blob(struct pull *pull, const json_t *descriptor, struct ctr_error *err)
 {
     struct fetch_want want = {.digest = ctr_json_str(descriptor, "digest", ""),
                               .size = (uint64_t) ctr_json_int(descriptor, "size", 0)};
-    return fetch_blob(&pull->remote, &want, err);
+    return fetch_blob(&pull->op, &pull->remote, &want, err);
 }
 
 static int
@@ -230,7 +230,7 @@ pull_attestation(struct pull *pull, const json_t *descriptor, struct ctr_error *
     struct loose loose = {.pull = pull, .err = err};
     const char *digest = ctr_json_str(descriptor, "digest", "");
     int64_t size = ctr_json_int(descriptor, "size", -1);
-    if (size < 1 || size > (int64_t) IMAGE_MAX_DOCUMENT) {
+    if (size < 1 || size > (int64_t) CTR_MAX_DOCUMENT) {
         return ctr_fail(err, -EFBIG, "manifest %s is larger than 4 MiB", digest);
     }
     int rc = lease_add(&pull->op, digest, err);
@@ -238,7 +238,7 @@ pull_attestation(struct pull *pull, const json_t *descriptor, struct ctr_error *
         CTR_AUTO(free) char *bytes = NULL;
         size_t length = 0;
         char type[160], found[72];
-        rc = remote_manifest(&pull->remote, digest, &bytes, &length, type, found, err);
+        rc = ctr_remote_manifest(&pull->remote, digest, &bytes, &length, type, found, err);
         rc = rc < 0 ? rc : ctr_blob_put(pull->op.images->store, bytes, length, found, err);
     }
     CTR_AUTO(json)
@@ -311,8 +311,8 @@ pull_store(struct pull *pull, struct ctr_error *err)
     if (key == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    if (op_cancelled(&pull->op)) {
-        return op_fail_cancelled(err);
+    if (ctr_transfer_cancelled(&pull->op.transfer)) {
+        return ctr_fail_cancelled(err);
     }
     return image_record(images, key, pull->top, pull->top_type, pull->top_size, err);
 }
@@ -327,7 +327,7 @@ pull_note(struct pull *pull)
     json_object_foreach(pull->documents, digest, value)
     {
         if (n++ < PULL_MAX_REFERRED) {
-            referrers_record(&pull->remote, digest);
+            referrers_record(pull->op.images, &pull->remote, digest);
         }
     }
     json_object_foreach(pull->manifests, digest, value)
@@ -343,7 +343,7 @@ pull_run(struct pull *pull, struct ctr_error *err)
 {
     const char *name = pull->ref.digest[0] != '\0' ? pull->ref.digest : pull->ref.tag;
     CTR_AUTO(free) char *status = ctr_printf("Pulling from %s", pull->ref.repository);
-    op_step(&pull->op, NULL, status != NULL ? status : "Pulling", 0, 0);
+    ctr_transfer_step(&pull->op.transfer, NULL, status != NULL ? status : "Pulling", 0, 0);
     json_t *document = NULL;
     int rc = pull_document(pull, name, NULL, &document, pull->top, &pull->top_size, err);
     if (rc < 0) {
@@ -366,12 +366,13 @@ pull_open_and_run(struct pull *pull, struct ctr_error *err)
     pull->manifests = json_object();
     int rc = pull->documents == NULL || pull->manifests == NULL
                  ? ctr_fail(err, -ENOMEM, "out of memory")
-                 : op_watch(&pull->op, err);
-    struct remote_wish wish = {.credential = pull->wanted->credential};
-    rc = rc < 0 ? rc : remote_init(&pull->remote, &pull->op, &pull->ref, &wish, err);
+                 : ctr_transfer_watch(&pull->op.transfer, err);
+    struct ctr_remote_wish wish = {.credential = pull->wanted->credential};
+    rc = rc < 0 ? rc
+                : ctr_remote_init(&pull->remote, &pull->op.transfer, &pull->ref, &wish, err);
     if (rc == 0) {
         rc = pull_run(pull, err);
-        remote_finish(&pull->remote);
+        ctr_remote_finish(&pull->remote);
     }
     json_decref(pull->documents);
     json_decref(pull->manifests);

@@ -5,14 +5,15 @@
  * The registry names the address of an upload. Where that is another origin, it gets the bytes but no credentials, and the
  * rules for redirects hold.
  */
-#include "core/image/remote.h"
+#include "core/image/image-priv.h"
 
 #define CHUNK_DEFAULT ((uint64_t) 16 << 20) /* where the registry takes no whole blob */
 #define CHUNK_LEAST ((uint64_t) 64 << 10)
 #define SHOW_EVERY ((uint64_t) 512 << 10)
 
 struct upload {
-    struct endpoint *endpoint;
+    struct image_op *op;
+    struct ctr_endpoint *endpoint;
     const char *digest;
     uint64_t size;
     int fd;
@@ -22,17 +23,17 @@ struct upload {
     uint64_t chunk;  /* 0: whole */
     uint64_t least;  /* the smallest chunk that the registry takes */
     uint64_t shown;
-    struct remote_loop loop;
+    struct ctr_remote_loop loop;
 };
 
 /* --- answers --- */
 
 static int
-upload_fail(const struct upload *upload, const struct http_response *response,
+upload_fail(const struct upload *upload, const struct ctr_http_response *response,
             struct ctr_error *err)
 {
     char reason[160];
-    remote_reason(response, reason);
+    ctr_remote_reason(response, reason);
     switch (response->status) {
     case 400:
         return ctr_fail(
@@ -56,36 +57,31 @@ upload_fail(const struct upload *upload, const struct http_response *response,
     }
     char what[96];
     (void) snprintf(what, sizeof what, "blob %s", upload->digest);
-    return remote_fail(upload->endpoint, response, what, err);
+    return ctr_remote_fail(upload->endpoint, response, what, err);
 }
 
 /* Where the upload goes on: what the registry says in an answer to a request at `url`. */
 static int
-upload_move(struct upload *upload, const char *url, const struct http_response *response,
+upload_move(struct upload *upload, const char *url, const struct ctr_http_response *response,
             struct ctr_error *err)
 {
     if (response->location[0] == '\0') {
         return ctr_fail(err, -EBADMSG, "the registry does not say where the upload goes on");
     }
-    struct origin home, to;
-    CTR_AUTO(free) char *next = origin_resolve(url, response->location, err);
-    int rc = next != NULL ? origin_parse(next, &to, err) : err->code;
-    rc = rc < 0 ? rc : origin_parse(upload->endpoint->root, &home, err);
-    rc = rc < 0
-             ? rc
-             : http_check_onward(upload->endpoint->remote->op->images->conf, &home, &to, err);
+    char *next = NULL;
+    int rc = ctr_endpoint_onward(upload->endpoint, url, response->location, &next,
+                                 &upload->anonymous, err);
     if (rc < 0) {
         return ctr_prefix(err, "where the upload goes on");
     }
-    upload->anonymous = !origin_same(&home, &to);
     free(upload->url);
-    upload->url = ctr_steal(&next);
+    upload->url = next;
     return 0;
 }
 
 /* The blob is there: under the right name? */
 static int
-upload_done(const struct upload *upload, const struct http_response *response,
+upload_done(const struct upload *upload, const struct ctr_http_response *response,
             struct ctr_error *err)
 {
     if (ctr_is_digest(response->digest) && strcmp(response->digest, upload->digest) != 0) {
@@ -109,7 +105,7 @@ upload_sent(void *arg, uint64_t bytes)
     uint64_t now = upload->offset + bytes;
     if (now < upload->shown || now - upload->shown >= SHOW_EVERY || now == upload->size) {
         upload->shown = now;
-        op_step(upload->endpoint->remote->op, upload->digest, "Pushing", now, upload->size);
+        ctr_transfer_step(&upload->op->transfer, upload->digest, "Pushing", now, upload->size);
     }
 }
 
@@ -119,19 +115,19 @@ upload_sent(void *arg, uint64_t bytes)
 static int
 upload_is_there(const struct upload *upload, struct ctr_error *err)
 {
-    struct endpoint *endpoint = upload->endpoint;
+    struct ctr_endpoint *endpoint = upload->endpoint;
     CTR_AUTO(free)
     char *url =
         ctr_printf("%s%s/blobs/%s", endpoint->root, endpoint->repository, upload->digest);
     if (url == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    struct http_call call = {.url = url,
-                             .method = "HEAD",
-                             .no_redirects = true,
-                             .total_s = endpoint->remote->op->images->limits.total_s};
-    struct http_response response = {0};
-    int rc = remote_ask(endpoint, &call, &response, err);
+    struct ctr_http_call call = {.url = url,
+                                 .method = "HEAD",
+                                 .no_redirects = true,
+                                 .total_s = endpoint->remote->transfer->client->limits.total_s};
+    struct ctr_http_response response = {0};
+    int rc = ctr_remote_ask(endpoint, &call, &response, err);
     if (rc == 0 && (response.status == 404 || response.status == 405)) {
         rc = 0;
     } else if (rc == 0 && (response.status == 200 || response.status / 100 == 3)) {
@@ -145,7 +141,7 @@ upload_is_there(const struct upload *upload, struct ctr_error *err)
     } else if (rc == 0) {
         rc = upload_fail(upload, &response, err);
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
@@ -153,7 +149,7 @@ upload_is_there(const struct upload *upload, struct ctr_error *err)
 static int
 upload_open(struct upload *upload, const char *source, struct ctr_error *err)
 {
-    struct endpoint *endpoint = upload->endpoint;
+    struct ctr_endpoint *endpoint = upload->endpoint;
     CTR_AUTO(free)
     char *url =
         ctr_printf("%s%s/blobs/uploads/%s%s%s%s", endpoint->root, endpoint->repository,
@@ -162,13 +158,13 @@ upload_open(struct upload *upload, const char *source, struct ctr_error *err)
     if (url == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    struct http_body nothing = {.type = "application/octet-stream", .bytes = ""};
-    struct http_call call = {.url = url,
-                             .method = "POST",
-                             .body = &nothing,
-                             .total_s = endpoint->remote->op->images->limits.total_s};
-    struct http_response response = {0};
-    int rc = remote_ask(endpoint, &call, &response, err);
+    struct ctr_http_body nothing = {.type = "application/octet-stream", .bytes = ""};
+    struct ctr_http_call call = {.url = url,
+                                 .method = "POST",
+                                 .body = &nothing,
+                                 .total_s = endpoint->remote->transfer->client->limits.total_s};
+    struct ctr_http_response response = {0};
+    int rc = ctr_remote_ask(endpoint, &call, &response, err);
     if (rc == 0 && response.status == 201 && source != NULL) {
         rc = upload_done(upload, &response, err);
         rc = rc < 0 ? rc : 1;
@@ -179,7 +175,7 @@ upload_open(struct upload *upload, const char *source, struct ctr_error *err)
     } else if (rc == 0) {
         rc = upload_fail(upload, &response, err);
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
@@ -187,26 +183,27 @@ upload_open(struct upload *upload, const char *source, struct ctr_error *err)
  * was refused has changed nothing there. */
 static int
 upload_try(struct upload *upload, const char *method, const char *url,
-           const struct http_body *body, struct http_response *response, struct ctr_error *err)
+           const struct ctr_http_body *body, struct ctr_http_response *response,
+           struct ctr_error *err)
 {
-    long seconds = upload->endpoint->remote->op->images->limits.total_s * 5;
-    struct http_call call = {.url = url,
-                             .method = method,
-                             .body = body,
-                             .anonymous = upload->anonymous,
-                             .max = IMAGE_MAX_BODY,
-                             .total_s =
-                                 seconds + (long) ((body != NULL ? body->length : 0) >> 14)};
+    long seconds = upload->endpoint->remote->transfer->client->limits.total_s * 5;
+    struct ctr_http_call call = {.url = url,
+                                 .method = method,
+                                 .body = body,
+                                 .anonymous = upload->anonymous,
+                                 .max = CTR_MAX_ANSWER,
+                                 .total_s = seconds +
+                                            (long) ((body != NULL ? body->length : 0) >> 14)};
     int rc = 0;
     do {
-        rc = remote_try(upload->endpoint, &upload->loop, &call, response, err);
+        rc = ctr_remote_try(upload->endpoint, &upload->loop, &call, response, err);
     } while (rc == 1 && response->status == 401);
     return rc;
 }
 
 /* The request that ends an upload, with the bytes in `body`. 1: begin anew. */
 static int
-upload_end(struct upload *upload, const struct http_body *body, struct ctr_error *err)
+upload_end(struct upload *upload, const struct ctr_http_body *body, struct ctr_error *err)
 {
     bool mark = strchr(upload->url, '?') != NULL;
     CTR_AUTO(free)
@@ -214,7 +211,7 @@ upload_end(struct upload *upload, const struct http_body *body, struct ctr_error
     if (url == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    struct http_response response = {0};
+    struct ctr_http_response response = {0};
     int rc = upload_try(upload, "PUT", url, body, &response, err);
     if (rc == 0 && (response.status == 201 || response.status == 204)) {
         rc = upload_done(upload, &response, err);
@@ -223,12 +220,12 @@ upload_end(struct upload *upload, const struct http_body *body, struct ctr_error
             body->length > CHUNK_DEFAULT ? CHUNK_DEFAULT : upload_smaller(body->length);
         rc = 1;
     } else if (rc == 0 && response.status == 404) {
-        rc = remote_again(upload->endpoint, &upload->loop, 0); /* the registry forgot it */
+        rc = ctr_remote_again(upload->endpoint, &upload->loop, 0); /* the registry forgot it */
         rc = rc == 0 ? upload_fail(upload, &response, err) : rc;
     } else if (rc == 0) {
         rc = upload_fail(upload, &response, err);
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
@@ -238,7 +235,7 @@ upload_end(struct upload *upload, const struct http_body *body, struct ctr_error
 static int
 upload_ask_offset(struct upload *upload, struct ctr_error *err)
 {
-    struct http_response response = {0};
+    struct ctr_http_response response = {0};
     int rc = 1;
     while (rc == 1) {
         rc = upload_try(upload, "GET", upload->url, NULL, &response, err);
@@ -260,14 +257,14 @@ upload_ask_offset(struct upload *upload, struct ctr_error *err)
     } else if (rc == 0) {
         rc = upload_fail(upload, &response, err);
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
 /* A chunk was taken: how much of it? */
 static int
-upload_take_chunk(struct upload *upload, uint64_t length, const struct http_response *response,
-                  struct ctr_error *err)
+upload_take_chunk(struct upload *upload, uint64_t length,
+                  const struct ctr_http_response *response, struct ctr_error *err)
 {
     uint64_t want = upload->offset + length;
     uint64_t have = response->upload_last >= 0 ? (uint64_t) response->upload_last + 1 : want;
@@ -278,7 +275,7 @@ upload_take_chunk(struct upload *upload, uint64_t length, const struct http_resp
     }
     int rc = upload_move(upload, upload->url, response, err);
     upload->offset = have;
-    upload->loop = (struct remote_loop){0};
+    upload->loop = (struct ctr_remote_loop){0};
     return rc;
 }
 
@@ -289,16 +286,16 @@ upload_chunk(struct upload *upload, struct ctr_error *err)
     uint64_t chunk = upload->chunk > upload->least ? upload->chunk : upload->least;
     uint64_t left = upload->size - upload->offset;
     char range[48];
-    struct http_body body = {.type = "application/octet-stream",
-                             .fd = upload->fd,
-                             .offset = upload->offset,
-                             .length = left < chunk ? left : chunk,
-                             .range = range,
-                             .sent = upload_sent,
-                             .arg = upload};
+    struct ctr_http_body body = {.type = "application/octet-stream",
+                                 .fd = upload->fd,
+                                 .offset = upload->offset,
+                                 .length = left < chunk ? left : chunk,
+                                 .range = range,
+                                 .sent = upload_sent,
+                                 .arg = upload};
     (void) snprintf(range, sizeof range, "%llu-%llu", (unsigned long long) body.offset,
                     (unsigned long long) (body.offset + body.length - 1));
-    struct http_response response = {0};
+    struct ctr_http_response response = {0};
     int rc = upload_try(upload, "PATCH", upload->url, &body, &response, err);
     long status = rc == 0 ? response.status : 0;
     if (status == 202 || status == 201 || status == 204) {
@@ -308,7 +305,7 @@ upload_chunk(struct upload *upload, struct ctr_error *err)
         upload->chunk = upload_smaller(body.length);
         rc = upload_ask_offset(upload, err);
     } else if (status == 416 || status == 404) {
-        rc = remote_again(upload->endpoint, &upload->loop, 0);
+        rc = ctr_remote_again(upload->endpoint, &upload->loop, 0);
         rc = rc == 0 ? upload_fail(upload, &response, err) : rc;
         rc = rc == 1 ? upload_ask_offset(upload, err) : rc;
     } else if (status != 0) {
@@ -316,7 +313,7 @@ upload_chunk(struct upload *upload, struct ctr_error *err)
     } else if (rc == 1) {
         rc = upload_ask_offset(upload, err);
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
@@ -324,12 +321,12 @@ upload_chunk(struct upload *upload, struct ctr_error *err)
 static int
 upload_send(struct upload *upload, struct ctr_error *err)
 {
-    struct http_body whole = {.type = "application/octet-stream",
-                              .fd = upload->fd,
-                              .length = upload->size,
-                              .sent = upload_sent,
-                              .arg = upload};
-    struct http_body nothing = {.type = "application/octet-stream", .bytes = ""};
+    struct ctr_http_body whole = {.type = "application/octet-stream",
+                                  .fd = upload->fd,
+                                  .length = upload->size,
+                                  .sent = upload_sent,
+                                  .arg = upload};
+    struct ctr_http_body nothing = {.type = "application/octet-stream", .bytes = ""};
     if (upload->chunk == 0 || upload->size <= upload->chunk) {
         return upload_end(upload, &whole, err);
     }
@@ -348,7 +345,7 @@ upload_again(struct upload *upload, struct ctr_error *err)
 {
     int rc = 1;
     for (int begun = 0; rc == 1; begun++) {
-        if (begun > 2 * upload->endpoint->remote->op->images->limits.tries) {
+        if (begun > 2 * upload->endpoint->remote->transfer->client->limits.tries) {
             return ctr_fail(err, -EIO, "blob %s: given up, the registry forgets its uploads",
                             upload->digest);
         }
@@ -367,12 +364,12 @@ upload_again(struct upload *upload, struct ctr_error *err)
 static int
 upload_run(struct upload *upload, struct ctr_error *err)
 {
-    struct image_op *op = upload->endpoint->remote->op;
+    struct image_op *op = upload->op;
     char source[256];
     int rc = upload_is_there(upload, err);
     if (rc != 0) {
         if (rc == 1) {
-            op_step(op, upload->digest, "Layer already exists", 0, 0);
+            ctr_transfer_step(&op->transfer, upload->digest, "Layer already exists", 0, 0);
         }
         return rc < 0 ? rc : 0;
     }
@@ -384,32 +381,34 @@ upload_run(struct upload *upload, struct ctr_error *err)
     }
     if (rc == 1) {
         CTR_AUTO(free) char *status = ctr_printf("Mounted from %s", source);
-        op_step(op, upload->digest, status != NULL ? status : "Mounted", 0, 0);
+        ctr_transfer_step(&op->transfer, upload->digest, status != NULL ? status : "Mounted", 0,
+                          0);
         return 0;
     }
     rc = rc < 0 ? rc : upload_again(upload, err);
     if (rc == 0) {
-        op_step(op, upload->digest, "Pushed", 0, 0);
+        ctr_transfer_step(&op->transfer, upload->digest, "Pushed", 0, 0);
     }
     return rc;
 }
 
 int
-push_blob(struct remote *remote, const char *digest, uint64_t size, struct ctr_error *err)
+push_blob(struct image_op *op, struct ctr_remote *remote, const char *digest, uint64_t size,
+          struct ctr_error *err)
 {
-    struct endpoint *home = remote_home(remote);
-    struct upload upload = {.endpoint = home, .digest = digest, .size = size, .fd = -1};
-    struct origin origin;
+    struct upload upload = {.op = op,
+                            .endpoint = ctr_remote_home(remote),
+                            .digest = digest,
+                            .size = size,
+                            .fd = -1};
     uint64_t have = 0;
-    int rc = origin_parse(home->root, &origin, err);
-    rc = rc < 0 ? rc : ctr_blob_open(remote->op->images->store, digest, &upload.fd, &have, err);
+    int rc = ctr_blob_open(op->images->store, digest, &upload.fd, &have, err);
     if (rc == 0) {
-        const struct ctr_conf_host *settings =
-            origin_settings(remote->op->images->conf, &origin);
+        const struct ctr_conf_host *settings = ctr_endpoint_settings(upload.endpoint);
         upload.chunk = settings != NULL ? settings->upload_chunk : 0;
         rc = upload_run(&upload, err);
         (void) close(upload.fd);
     }
     free(upload.url);
-    return rc == -ECANCELED ? op_fail_cancelled(err) : rc;
+    return rc == -ECANCELED ? ctr_fail_cancelled(err) : rc;
 }

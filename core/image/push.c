@@ -2,14 +2,14 @@
  * Pushing: what a reference names is gathered from the store and checked to be whole; then its blobs go up, three at a time, then the
  * manifests, then the index, and last of all the tag. A registry so never names what it has not got.
  */
-#include "core/image/remote.h"
+#include "core/image/image-priv.h"
 
 #define PUSH_THREADS 3
 #define PUSH_MAX_SOURCES 4
 
 struct push {
     struct image_op op;
-    struct remote remote;
+    struct ctr_remote remote;
     struct ctr_ref ref;
     bool all;
     json_t *blobs;     /* {digest: size}, each once */
@@ -68,10 +68,10 @@ push_read(struct push *push, const char *digest, struct ctr_error *err)
         (void) ctr_fail(err, -ENOENT, "%s is not here", digest);
         return NULL;
     }
-    if (ctr_blob_read(store, digest, IMAGE_MAX_DOCUMENT, &bytes, &length, err) < 0) {
+    if (ctr_blob_read(store, digest, CTR_MAX_DOCUMENT, &bytes, &length, err) < 0) {
         return NULL;
     }
-    return ctr_json_parse(bytes, length, IMAGE_MAX_DOCUMENT, digest, err);
+    return ctr_json_parse(bytes, length, CTR_MAX_DOCUMENT, digest, err);
 }
 
 static int
@@ -206,13 +206,13 @@ push_worker(void *arg)
             return NULL;
         }
         struct ctr_error err = CTR_ERROR_INIT;
-        int rc = push_blob(&push->remote, json_object_iter_key(at),
+        int rc = push_blob(&push->op, &push->remote, json_object_iter_key(at),
                            (uint64_t) json_integer_value(json_object_iter_value(at)), &err);
         (void) pthread_mutex_lock(&push->mutex);
         if (rc < 0 && push->rc == 0) {
             push->rc = rc;
             push->err = err;
-            op_cancel(&push->op);
+            ctr_transfer_cancel(&push->op.transfer);
         }
         (void) pthread_mutex_unlock(&push->mutex);
     }
@@ -228,7 +228,7 @@ push_blobs(struct push *push, struct ctr_error *err)
     json_t *size = NULL;
     json_object_foreach(push->blobs, digest, size)
     {
-        op_step(&push->op, digest, "Preparing", 0, 0);
+        ctr_transfer_step(&push->op.transfer, digest, "Preparing", 0, 0);
     }
     push->next = json_object_iter(push->blobs);
     while (n_threads < CTR_LENGTH(threads) && n_threads + 1 < json_object_size(push->blobs) &&
@@ -243,11 +243,11 @@ push_blobs(struct push *push, struct ctr_error *err)
 }
 
 static int
-push_document_answer(const struct endpoint *home, const char *digest, const char *type,
-                     const struct http_response *response, struct ctr_error *err)
+push_document_answer(const struct ctr_endpoint *home, const char *digest, const char *type,
+                     const struct ctr_http_response *response, struct ctr_error *err)
 {
     char reason[160];
-    remote_reason(response, reason);
+    ctr_remote_reason(response, reason);
     if (response->status == 200 || response->status == 201 || response->status == 202) {
         return !ctr_is_digest(response->digest) || strcmp(response->digest, digest) == 0
                    ? 0
@@ -260,7 +260,7 @@ push_document_answer(const struct endpoint *home, const char *digest, const char
                         "the registry refuses manifest %s (%s); it may not take %s", digest,
                         reason, type);
     }
-    return remote_fail(home, response, "the manifest", err);
+    return ctr_remote_fail(home, response, "the manifest", err);
 }
 
 /* `name`: its digest or the tag. */
@@ -268,28 +268,28 @@ static int
 push_document(struct push *push, const json_t *document, const char *name,
               struct ctr_error *err)
 {
-    struct endpoint *home = remote_home(&push->remote);
+    struct ctr_endpoint *home = ctr_remote_home(&push->remote);
     const char *digest = ctr_json_str(document, "digest", "");
     const char *type = ctr_json_str(document, "mediaType", "");
     CTR_AUTO(free) char *bytes = NULL;
     size_t length = 0;
     int rc =
-        ctr_blob_read(push->op.images->store, digest, IMAGE_MAX_DOCUMENT, &bytes, &length, err);
+        ctr_blob_read(push->op.images->store, digest, CTR_MAX_DOCUMENT, &bytes, &length, err);
     CTR_AUTO(free)
     char *url = ctr_printf("%s%s/manifests/%s", home->root, home->repository, name);
     if (rc < 0 || url == NULL) {
         return rc < 0 ? rc : ctr_fail(err, -ENOMEM, "out of memory");
     }
-    struct http_body body = {.type = type, .bytes = bytes, .length = length};
-    struct http_call call = {.url = url,
-                             .method = "PUT",
-                             .body = &body,
-                             .max = IMAGE_MAX_BODY,
-                             .total_s = push->op.images->limits.total_s};
-    struct http_response response = {0};
-    rc = remote_ask(home, &call, &response, err);
+    struct ctr_http_body body = {.type = type, .bytes = bytes, .length = length};
+    struct ctr_http_call call = {.url = url,
+                                 .method = "PUT",
+                                 .body = &body,
+                                 .max = CTR_MAX_ANSWER,
+                                 .total_s = push->op.transfer.client->limits.total_s};
+    struct ctr_http_response response = {0};
+    rc = ctr_remote_ask(home, &call, &response, err);
     rc = rc < 0 ? rc : push_document_answer(home, digest, type, &response, err);
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
@@ -303,7 +303,7 @@ push_check_absent(struct push *push, const char *reference, struct ctr_error *er
     {
         char found[72], type[160];
         uint64_t size = 0;
-        int rc = remote_head(&push->remote, digest, found, type, &size, err);
+        int rc = ctr_remote_head(&push->remote, digest, found, type, &size, err);
         if (rc == -ENOENT) {
             return ctr_fail(err, -ENOENT,
                             "its %s image is neither whole here nor at the registry; pull it "
@@ -323,7 +323,7 @@ push_send(struct push *push, const char *reference, char ret_digest[72], struct 
     CTR_AUTO(free)
     char *status = ctr_printf("The push refers to repository [%s/%s]", push->ref.host,
                               push->ref.repository);
-    op_step(&push->op, NULL, status != NULL ? status : "Pushing", 0, 0);
+    ctr_transfer_step(&push->op.transfer, NULL, status != NULL ? status : "Pushing", 0, 0);
     int rc = push_check_absent(push, reference, err);
     rc = rc < 0 ? rc : push_blobs(push, err);
     size_t n = json_array_size(push->documents);
@@ -369,20 +369,20 @@ push_run(struct push *push, const struct ctr_credential *credential, const char 
 {
     char sources[PUSH_MAX_SOURCES][256];
     const char *names[PUSH_MAX_SOURCES];
-    int rc = op_watch(&push->op, err);
+    int rc = ctr_transfer_watch(&push->op.transfer, err);
     rc = rc < 0 ? rc : push_gather(push, reference, platform, err);
     if (rc < 0) {
         return rc;
     }
-    struct remote_wish wish = {.credential = credential, .push = true, .sources = names};
+    struct ctr_remote_wish wish = {.credential = credential, .push = true, .sources = names};
     wish.n_sources = push_sources(push, sources);
     for (size_t i = 0; i < wish.n_sources; i++) {
         names[i] = sources[i];
     }
-    rc = remote_init(&push->remote, &push->op, &push->ref, &wish, err);
+    rc = ctr_remote_init(&push->remote, &push->op.transfer, &push->ref, &wish, err);
     if (rc == 0) {
         rc = push_send(push, reference, ret_digest, err);
-        remote_finish(&push->remote);
+        ctr_remote_finish(&push->remote);
     }
     return rc;
 }

@@ -3,7 +3,7 @@
  * Referrers", and for registries that do not know it the tag schema). Asked after a pull that brought something new, kept in the
  * table "referrers". That it cannot be asked or makes no sense is no failure of a pull: then nothing is recorded.
  */
-#include "core/image/remote.h"
+#include "core/image/image-priv.h"
 
 #define REFERRERS_MAX 1000
 
@@ -41,36 +41,36 @@ referrers_add(void *arg, const json_t *item, struct ctr_error *err)
 
 /* The registry's own list; or the one at the tag that stands for the digest, "sha256-…". */
 static int
-referrers_ask(struct endpoint *home, const char *digest, bool by_tag, json_t *found,
+referrers_ask(struct ctr_endpoint *home, const char *digest, bool by_tag, json_t *found,
               struct ctr_error *err)
 {
     CTR_AUTO(free)
     char *url = ctr_printf("%s%s/%s%.*s%s%s", home->root, home->repository,
                            by_tag ? "manifests/" : "referrers/", by_tag ? 6 : 0, digest,
                            by_tag ? "-" : "", by_tag ? digest + 7 : digest);
-    struct remote_list list = {.url = url,
-                               .accept = MEDIA_OCI_INDEX,
-                               .items = "manifests",
-                               .what = "referrers",
-                               .max = REFERRERS_MAX,
-                               .quick = true,
-                               .each = referrers_add,
-                               .arg = found};
+    struct ctr_remote_list list = {.url = url,
+                                   .accept = MEDIA_OCI_INDEX,
+                                   .items = "manifests",
+                                   .what = "referrers",
+                                   .max = REFERRERS_MAX,
+                                   .quick = true,
+                                   .each = referrers_add,
+                                   .arg = found};
     return url == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
-                       : remote_list(home, &list, err);
+                       : ctr_remote_list(home, &list, err);
 }
 
 void
-referrers_record(struct remote *remote, const char *digest)
+referrers_record(struct ctr_images *images, struct ctr_remote *remote, const char *digest)
 {
     struct ctr_error ignored = CTR_ERROR_INIT;
-    struct endpoint *home = remote_home(remote);
+    struct ctr_endpoint *home = ctr_remote_home(remote);
     CTR_AUTO(json) json_t *found = json_array();
     int rc = referrers_ask(home, digest, false, found, &ignored);
-    if (rc == -ENOENT && !op_cancelled(remote->op)) {
+    if (rc == -ENOENT && !ctr_transfer_cancelled(remote->transfer)) {
         rc = referrers_ask(home, digest, true, found, &ignored);
     }
-    struct ctr_store *store = remote->op->images->store;
+    struct ctr_store *store = images->store;
     CTR_AUTO(json) json_t *record = json_pack("{s:O}", "manifests", found);
     if (rc == -ENOENT || (rc == 0 && json_array_size(found) == 0)) {
         rc = ctr_record_remove(store, "referrers", digest, &ignored);

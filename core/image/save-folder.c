@@ -42,7 +42,7 @@ folder_read(int at, const char *name, char **ret, size_t *ret_length, struct ctr
     if (fd < 0 || fstat(fd, &st) < 0) {
         return ctr_fail(err, -errno, "%s of the folder: %s", name, strerror(errno));
     }
-    if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size > IMAGE_MAX_DOCUMENT) {
+    if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size > CTR_MAX_DOCUMENT) {
         return ctr_fail(err, -EINVAL, "%s of the folder is no small file", name);
     }
     CTR_AUTO(free) char *bytes = malloc((size_t) st.st_size + 1);
@@ -140,7 +140,8 @@ folder_has(const struct folder *folder, const char *name, const char *digest)
     bool ok =
         fd >= 0 && piece != NULL && sha != NULL && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     while (ok && n == STREAM_PIECE) {
-        ok = !op_cancelled(&folder->save->op) && ctr_read_all(fd, piece, STREAM_PIECE, &n) == 0;
+        ok = !ctr_transfer_cancelled(&folder->save->op.transfer) &&
+             ctr_read_all(fd, piece, STREAM_PIECE, &n) == 0;
         if (ok) {
             ctr_sha256_add(sha, piece, n);
         }
@@ -170,7 +171,7 @@ folder_blob(const struct folder *folder, const char *digest, struct ctr_error *e
     char name[100];
     (void) snprintf(name, sizeof name, "blobs/sha256/%.64s", digest + 7);
     if (folder_has(folder, name, digest)) {
-        op_step(&folder->save->op, digest, "Already exists", 0, 0);
+        ctr_transfer_step(&folder->save->op.transfer, digest, "Already exists", 0, 0);
         return 0;
     }
     struct folder_file file = {.op = &folder->save->op, .fd = -1};

@@ -290,7 +290,8 @@ plan_parts(struct save *save, const char *key, const char *index, const char *be
            struct ctr_error *err)
 {
     struct parts parts = {.save = save, .best = best, .key = key, .err = err};
-    op_step(&save->op, index, "Not all platforms are here: saved one by one", 0, 0);
+    ctr_transfer_step(&save->op.transfer, index, "Not all platforms are here: saved one by one",
+                      0, 0);
     int rc = image_manifests(save->op.images, index, parts_manifest, &parts, err);
     return rc > 0 ? err->code : rc;
 }

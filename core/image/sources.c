@@ -3,7 +3,7 @@
  * same registry has the blob mounted from there instead of sending it. Records of the table "origin", a few for each blob; that
  * one is wrong or missing costs a transfer and nothing else, so failures are only logged.
  */
-#include "core/image/remote.h"
+#include "core/image/image-priv.h"
 
 #define SOURCES_MAX 4 /* of one blob; the oldest goes first */
 

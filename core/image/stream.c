@@ -12,8 +12,8 @@ static int
 stream_wait(struct image_op *op, int fd, short events, struct ctr_error *err)
 {
     for (;;) {
-        if (op_cancelled(op)) {
-            return op_fail_cancelled(err);
+        if (ctr_transfer_cancelled(&op->transfer)) {
+            return ctr_fail_cancelled(err);
         }
         struct pollfd wait = {.fd = fd, .events = events};
         int ready = poll(&wait, 1, STREAM_STEP_MS);
@@ -99,8 +99,8 @@ blob_run(struct blob_reader *reader,
 {
     size_t n = 0;
     do {
-        if (op_cancelled(reader->op)) {
-            return op_fail_cancelled(err);
+        if (ctr_transfer_cancelled(&reader->op->transfer)) {
+            return ctr_fail_cancelled(err);
         }
         int rc = ctr_read_all(reader->fd, reader->piece, STREAM_PIECE, &n);
         if (rc < 0) {
@@ -118,7 +118,8 @@ blob_run(struct blob_reader *reader,
         if (reader->done - reader->shown >= ((uint64_t) 1 << 20) ||
             reader->done == reader->size) {
             reader->shown = reader->done;
-            op_step(reader->op, reader->digest, reader->status, reader->done, reader->size);
+            ctr_transfer_step(&reader->op->transfer, reader->digest, reader->status,
+                              reader->done, reader->size);
         }
     } while (n == STREAM_PIECE);
     return 0;

@@ -83,7 +83,7 @@ tail_wait(struct tail *tail, struct image_op *op)
     }
     (void) pthread_cond_timedwait(&tail->changed, &tail->mutex, &until);
     (void) pthread_mutex_unlock(&tail->mutex);
-    bool cancelled = op_cancelled(op);
+    bool cancelled = ctr_transfer_cancelled(&op->transfer);
     (void) pthread_mutex_lock(&tail->mutex);
     return cancelled;
 }
@@ -102,7 +102,7 @@ tail_open(struct tail *tail, struct image_op *op, struct tail_reader *ret,
     int rc = 0;
     (void) pthread_mutex_lock(&tail->mutex);
     while (tail->state == TAIL_AHEAD && rc == 0) {
-        rc = tail_wait(tail, op) ? op_fail_cancelled(err) : 0;
+        rc = tail_wait(tail, op) ? ctr_fail_cancelled(err) : 0;
     }
     if (rc == 0 && tail->state == TAIL_LOST) {
         rc = tail_fail_lost(err);
@@ -147,7 +147,7 @@ tail_available(struct tail_reader *reader, size_t room, size_t *ret, struct ctr_
     while (rc == 0 && !reader->stopped && tail->round == reader->round &&
            tail->state == TAIL_COMING && tail->bytes < until) {
         tail->wanted = until;
-        rc = tail_wait(tail, reader->op) ? op_fail_cancelled(err) : 0;
+        rc = tail_wait(tail, reader->op) ? ctr_fail_cancelled(err) : 0;
     }
     if (rc == 0 && (tail->round != reader->round || tail->state == TAIL_LOST)) {
         rc = tail_fail_lost(err);
@@ -189,7 +189,7 @@ tail_settle(struct tail_reader *reader, struct ctr_error *err)
     int rc = 0;
     (void) pthread_mutex_lock(&tail->mutex);
     while (rc == 0 && tail->round == reader->round && tail->state == TAIL_COMING) {
-        rc = tail_wait(tail, reader->op) ? op_fail_cancelled(err) : 0;
+        rc = tail_wait(tail, reader->op) ? ctr_fail_cancelled(err) : 0;
     }
     if (rc == 0 && (tail->round != reader->round || tail->state == TAIL_LOST)) {
         rc = tail_fail_lost(err);

@@ -346,7 +346,7 @@ heal(struct verify *verify, const char *key, const char *digest)
     rc = rc < 0 ? rc : heal_check(verify, "damaged", &err);
     rc = rc < 0 ? rc : heal_unpack(verify, key, &err);
     if (rc == -ECANCELED) {
-        return op_fail_cancelled(verify->err);
+        return ctr_fail_cancelled(verify->err);
     }
     if (json_object_set_new(verify->entry, "healed", json_boolean(rc == 0)) < 0 ||
         (rc < 0 && json_object_set_new(verify->entry, "error", json_string(err.msg)) < 0)) {
@@ -509,8 +509,8 @@ verify_layout(struct verify *verify)
         return verify->err->code;
     }
     if (!json_equal(before, after)) {
-        op_step(&verify->op, NULL, "index.json was not what the records say: written anew", 0,
-                0);
+        ctr_transfer_step(&verify->op.transfer, NULL,
+                          "index.json was not what the records say: written anew", 0, 0);
         ctr_log(CTR_LEVEL_WARN, "event=index-rewritten path=%s", path);
     }
     return 0;

@@ -60,15 +60,6 @@ int ctr_blob_each(struct ctr_store *store,
                   int (*each)(void *arg, const char *digest, uint64_t size), void *arg,
                   struct ctr_error *err);
 
-/* --- SHA-256 (libcrypto) --- */
-
-struct ctr_sha256;
-struct ctr_sha256 *ctr_sha256_create(void); /* NULL: out of memory */
-void ctr_sha256_add(struct ctr_sha256 *sha, const void *bytes, size_t length);
-void ctr_sha256_finish(struct ctr_sha256 *sha,
-                       char ret_digest[72]);     /* "sha256:…"; the object may be used anew */
-void ctr_sha256_destroy(struct ctr_sha256 *sha); /* takes NULL */
-
 /* --- records: JSON objects by (table, key), written in one transaction each --- */
 
 /* Tables: "image" (key: reference, or the digest of an image without a name), "layer" (digest of a layer blob whose diff_id has been checked),

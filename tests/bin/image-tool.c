@@ -462,7 +462,8 @@ verb_push(struct tool *tool, char **args, struct ctr_error *err)
 static int
 verb_tags(struct tool *tool, char **args, struct ctr_error *err)
 {
-    return show_json(ctr_image_tags(tool->images, args[0], &progress, err), err);
+    return show_json(
+        ctr_registry_tags(ctr_images_client(tool->images), args[0], &progress, err), err);
 }
 
 static int
@@ -476,7 +477,7 @@ verb_login(struct tool *tool, char **args, struct ctr_error *err)
 {
     const char *password = getenv("TOOL_PASSWORD");
     char plugin[64];
-    int rc = ctr_registry_login(tool->images, args[0], args[1],
+    int rc = ctr_registry_login(ctr_images_client(tool->images), args[0], args[1],
                                 password != NULL ? password : "", plugin, err);
     if (rc == 0) {
         (void) printf("Kept by: %s\n", plugin);
@@ -487,13 +488,13 @@ verb_login(struct tool *tool, char **args, struct ctr_error *err)
 static int
 verb_logout(struct tool *tool, char **args, struct ctr_error *err)
 {
-    return ctr_registry_logout(tool->images, args[0], err);
+    return ctr_registry_logout(ctr_images_client(tool->images), args[0], err);
 }
 
 static int
 verb_registries(struct tool *tool, char **args, struct ctr_error *err)
 {
-    return show_json(ctr_registry_list(tool->images, args[0], err), err);
+    return show_json(ctr_registry_list(ctr_images_client(tool->images), args[0], err), err);
 }
 
 static const struct verb {
@@ -553,13 +554,13 @@ tool_open(struct tool *tool, const char *profile, struct ctr_error *err)
     rc = rc < 0 ? rc
                 : ctr_images_create(tool->store, tool->conf, tool->chain, &tool->images, err);
     if (rc == 0 && getenv("TOOL_HURRY") != NULL) {
-        tool->images->limits = (struct http_limits){.connect_ms = 2000,
-                                                    .stall_s = 2,
-                                                    .stall_rate = 256,
-                                                    .total_s = 20,
-                                                    .tries = 5,
-                                                    .backoff_ms = 10,
-                                                    .retry_after_s = 1};
+        tool->images->client.limits = (struct ctr_http_limits){.connect_ms = 2000,
+                                                               .stall_s = 2,
+                                                               .stall_rate = 256,
+                                                               .total_s = 20,
+                                                               .tries = 5,
+                                                               .backoff_ms = 10,
+                                                               .retry_after_s = 1};
     }
     return rc;
 }

@@ -1,5 +1,5 @@
 /* WWW-Authenticate headers of a registry, one a line: what is taken of them is bounded, and a Bearer challenge has a realm. */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

@@ -12,7 +12,7 @@ check_process(json_t *process)
                                "amd64", "rootfs", "diff_ids", "config", process);
     json_t *manifest = json_pack("{s:[]}", "layers"), *checked = NULL;
     char *text = ctr_json_text(config);
-    if (strlen(text) <= IMAGE_MAX_DOCUMENT &&
+    if (strlen(text) <= CTR_MAX_DOCUMENT &&
         config_check(text, strlen(text), manifest, &checked, &err) < 0 &&
         strstr(err.msg, "values") == NULL) {
         abort();

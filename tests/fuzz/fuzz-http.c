@@ -28,7 +28,7 @@ fuzz_auth(const char *text)
     char host[256];
     struct ctr_docker_auth auth;
     struct ctr_error err = CTR_ERROR_INIT;
-    if (ctr_api_registry_host(text, host, &err) == 0 && strlen(host) == 0) {
+    if (ctr_registry_host(text, host, &err) == 0 && strlen(host) == 0) {
         abort();
     }
     if (ctr_docker_auth_parse(text, "reg:5000", &auth, &err) == 0) {

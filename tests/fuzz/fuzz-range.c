@@ -2,7 +2,7 @@
  * Headers of an answer, one a line: ranges of downloads and uploads, links to the next page, lengths, Retry-After. Numbers are
  * whole and not negative or left out; where the next page is resolves to an address or is refused.
  */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
@@ -17,10 +17,10 @@ check_number(int64_t number)
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    struct http_response response = {.status = 0};
+    struct ctr_http_response response = {.status = 0};
     struct ctr_error err = CTR_ERROR_INIT;
     struct origin origin;
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     for (size_t at = 0; at < length;) {
         const uint8_t *end = memchr(bytes + at, '\n', length - at);
         size_t n = end != NULL ? (size_t) (end - bytes) - at + 1 : length - at;
@@ -41,6 +41,6 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             abort();
         }
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return 0;
 }

@@ -242,19 +242,20 @@ test_registry_host(void **state)
                                           {"HTTPS://Reg.Example:5000/v2/", "reg.example:5000"},
                                           {"127.0.0.1:5000", "127.0.0.1:5000"},
                                           {"[::1]:5000", "[::1]:5000"}};
-    static const char *const bad[] = {"a b", "user@host", "host\r\nx", "https://u:p@host/"};
+    static const char *const bad[] = {"a b", "user@host", "host\r\nx", "https://u:p@host/",
+                                      "word"};
     struct ctr_error err = CTR_ERROR_INIT;
     char host[256];
     for (size_t i = 0; i < CTR_LENGTH(good); i++) {
-        assert_int_equal(ctr_api_registry_host(good[i][0], host, &err), 0);
+        assert_int_equal(ctr_registry_host(good[i][0], host, &err), 0);
         assert_string_equal(host, good[i][1]);
     }
     for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
-        assert_int_equal(ctr_api_registry_host(bad[i], host, &err), -EINVAL);
+        assert_int_equal(ctr_registry_host(bad[i], host, &err), -EINVAL);
     }
     char *longer = calloc(1, 400);
     memset(longer, 'a', 300);
-    assert_int_equal(ctr_api_registry_host(longer, host, &err), -EINVAL);
+    assert_int_equal(ctr_registry_host(longer, host, &err), -EINVAL);
     free(longer);
 }
 

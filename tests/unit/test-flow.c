@@ -381,7 +381,7 @@ setup(void **state)
     if (rc < 0) {
         fail_msg("%s", f->err.msg);
     }
-    f->images->limits.backoff_ms = 1;
+    f->images->client.limits.backoff_ms = 1;
     free(absolute);
     free(text);
     make_image(f);

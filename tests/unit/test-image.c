@@ -1,6 +1,6 @@
 /* core/image: documents, origins, layers, unpacking into a storage plugin, and removal, without a network. */
 #include "core/image/image-priv.h"
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>

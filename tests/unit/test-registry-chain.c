@@ -1,5 +1,5 @@
 /* The registry chain: its order, answers that are refused, calls that do not return, and what it keeps and lists. */
-#include "core/image/chain.h"
+#include "core/registry/chain.h"
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -60,13 +60,13 @@ on_answer(void *arg, const struct ctr_credential *credential)
 }
 
 static int
-get(const char *host, struct image_op *op)
+get(const char *host, struct ctr_transfer *transfer)
 {
     const struct ctr_registry_query query = {
         .size = sizeof query, .host = host, .repository = "a/b", .actions = "pull"};
     answers = 0;
     answer[0] = '\0';
-    return chain_get(chain, op, &query, on_answer, NULL, &err);
+    return chain_get(chain, transfer, &query, on_answer, NULL, &err);
 }
 
 static int
@@ -168,14 +168,14 @@ on_cancelled(void *arg)
 static void
 test_cancel(void **state)
 {
-    struct ctr_images images = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct ctr_client client = {.chain = chain};
     const struct ctr_progress progress = {.cancelled = on_cancelled};
-    struct image_op op;
+    struct ctr_transfer transfer;
     assert_int_equal(
         open_chain("[registry]\nchain = a\n[registry.a]\nplugin = odd\nblock_ms = 600\n"), 0);
-    assert_int_equal(op_init(&op, &images, &progress, &err), 0);
-    assert_int_equal(get("a.example", &op), -ECANCELED);
-    op_finish(&op);
+    ctr_transfer_init(&transfer, &client, &progress);
+    assert_int_equal(get("a.example", &transfer), -ECANCELED);
+    ctr_transfer_finish(&transfer);
     /* The next one waits for its turn. */
     assert_int_equal(get("a.example", NULL), 0);
 }

@@ -2,7 +2,7 @@
  * What a registry wants of us: the challenges of its WWW-Authenticate headers (RFC 7235), several in one header or in
  * several. From the wire: every text is bounded, and what does not parse ends the header's reading.
  */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 #include <strings.h>
 
 static void

@@ -1,6 +1,6 @@
 /* Lists of a registry, page after page (distribution-spec, "Listing"): the Link header says where the next one is. Bounded in pages
  * and items; a next page is at the same registry and has not been asked for before. */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 
 #define LIST_MAX_PAGES 200
 #define LIST_QUICK_PAGES 10
@@ -8,26 +8,26 @@
 
 /* One page; *ret_next is the address of the following, NULL at the end, caller frees. */
 static int
-list_page(struct endpoint *endpoint, const struct remote_list *list, const char *url,
+list_page(struct ctr_endpoint *endpoint, const struct ctr_remote_list *list, const char *url,
           size_t *count, char **ret_next, struct ctr_error *err)
 {
-    const struct http_limits *limits = &endpoint->remote->op->images->limits;
-    struct http_call call = {.url = url,
-                             .accept = list->accept,
-                             .max = IMAGE_MAX_DOCUMENT,
-                             .total_s = list->quick ? LIST_QUICK_SECONDS : limits->total_s};
-    struct http_response response = {0};
-    struct remote_loop loop = {.tries = list->quick ? limits->tries : 0};
+    const struct ctr_http_limits *limits = &endpoint->remote->transfer->client->limits;
+    struct ctr_http_call call = {.url = url,
+                                 .accept = list->accept,
+                                 .max = CTR_MAX_DOCUMENT,
+                                 .total_s = list->quick ? LIST_QUICK_SECONDS : limits->total_s};
+    struct ctr_http_response response = {0};
+    struct ctr_remote_loop loop = {.tries = list->quick ? limits->tries : 0};
     CTR_AUTO(json) json_t *page = NULL;
     int rc = 1;
     while (rc == 1) {
-        rc = remote_try(endpoint, &loop, &call, &response, err);
+        rc = ctr_remote_try(endpoint, &loop, &call, &response, err);
     }
     if (rc == 0 && response.status != 200) {
-        rc = remote_fail(endpoint, &response, list->what, err);
+        rc = ctr_remote_fail(endpoint, &response, list->what, err);
     } else if (rc == 0) {
         page = ctr_json_parse(response.body.data != NULL ? response.body.data : "",
-                              response.body.length, IMAGE_MAX_DOCUMENT, list->what, err);
+                              response.body.length, CTR_MAX_DOCUMENT, list->what, err);
         rc = page == NULL ? err->code : 0;
     }
     const json_t *items = json_object_get(page, list->items);
@@ -48,14 +48,14 @@ list_page(struct endpoint *endpoint, const struct remote_list *list, const char 
         *ret_next = origin_resolve(url, response.next, err);
         rc = *ret_next == NULL ? err->code : 0;
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
 /* A registry may not send us in circles, nor elsewhere. */
 static int
-list_check_next(const struct endpoint *endpoint, const struct remote_list *list, json_t *seen,
-                const char *url, struct ctr_error *err)
+list_check_next(const struct ctr_endpoint *endpoint, const struct ctr_remote_list *list,
+                json_t *seen, const char *url, struct ctr_error *err)
 {
     size_t max_pages = list->quick ? LIST_QUICK_PAGES : LIST_MAX_PAGES;
     struct origin home, to;
@@ -75,7 +75,8 @@ list_check_next(const struct endpoint *endpoint, const struct remote_list *list,
 }
 
 int
-remote_list(struct endpoint *endpoint, const struct remote_list *list, struct ctr_error *err)
+ctr_remote_list(struct ctr_endpoint *endpoint, const struct ctr_remote_list *list,
+                struct ctr_error *err)
 {
     CTR_AUTO(json) json_t *seen = json_object();
     CTR_AUTO(free) char *url = strdup(list->url);

@@ -1,7 +1,7 @@
 /*
  * Secrets: an opaque type, so that no format string takes one by mistake; wiped before the memory is given back.
  */
-#include "core/image/image-priv.h"
+#include "core/registry/registry-priv.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 

@@ -1,5 +1,5 @@
 /* Origins: scheme, host and port of a URL, and the rules on which of them may be asked how. */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>

@@ -4,7 +4,7 @@
  *
  * What a plugin answers is copied and checked inside its callback, and handed on only after it returned 0 with just one answer.
  */
-#include "core/image/chain.h"
+#include "core/registry/chain.h"
 
 #define CHAIN_SECRET_MAX ((size_t) 16 << 10)
 #define CHAIN_USER_MAX ((size_t) 1024)
@@ -257,14 +257,14 @@ link_late(const struct chain_link *link, struct ctr_error *err)
 }
 
 static bool
-is_cancelled(struct image_op *op)
+is_cancelled(struct ctr_transfer *transfer)
 {
-    return op != NULL && op_cancelled(op);
+    return transfer != NULL && ctr_transfer_cancelled(transfer);
 }
 
 /* With the mutex held: waits until no call is under way. */
 static int
-link_take_turn(struct chain_link *link, struct image_op *op, struct ctr_error *err)
+link_take_turn(struct chain_link *link, struct ctr_transfer *transfer, struct ctr_error *err)
 {
     int64_t limit = ctr_monotonic_ns() + link->limit_ms * 1000000;
     while (link->busy) {
@@ -272,8 +272,8 @@ link_take_turn(struct chain_link *link, struct image_op *op, struct ctr_error *e
         if (now > link->busy_till || now > limit) {
             return link_late(link, err);
         }
-        if (is_cancelled(op)) {
-            return op_fail_cancelled(err);
+        if (is_cancelled(transfer)) {
+            return ctr_fail_cancelled(err);
         }
         link_wait(link);
     }
@@ -300,12 +300,12 @@ call_start(struct chain_call *call, struct ctr_error *err)
 }
 
 int
-chain_call_run(struct chain_call **call, struct image_op *op, struct ctr_error *err)
+chain_call_run(struct chain_call **call, struct ctr_transfer *transfer, struct ctr_error *err)
 {
     struct chain_call *mine = *call;
     struct chain_link *link = mine->link;
     (void) pthread_mutex_lock(&link->mutex);
-    int rc = link_take_turn(link, op, err);
+    int rc = link_take_turn(link, transfer, err);
     rc = rc < 0 ? rc : call_start(mine, err);
     while (rc == 0 && !mine->done) {
         link_wait(link);
@@ -314,8 +314,8 @@ chain_call_run(struct chain_call **call, struct image_op *op, struct ctr_error *
         }
         if (ctr_monotonic_ns() > link->busy_till) {
             rc = link_late(link, err);
-        } else if (is_cancelled(op)) {
-            rc = op_fail_cancelled(err);
+        } else if (is_cancelled(transfer)) {
+            rc = ctr_fail_cancelled(err);
         }
         if (rc < 0) {
             mine->left = true;

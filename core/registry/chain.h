@@ -1,10 +1,10 @@
 /*
- * core/image, inside: the links of a registry chain (chain.c) and one call to one of them (chain-call.c).
+ * core/registry, inside: the links of a registry chain (chain.c) and one call to one of them (chain-call.c).
  */
-#ifndef CTR_IMAGE_CHAIN_H
-#define CTR_IMAGE_CHAIN_H
+#ifndef CTR_REGISTRY_CHAIN_H
+#define CTR_REGISTRY_CHAIN_H
 
-#include "core/image/image-priv.h"
+#include "core/registry/registry-priv.h"
 
 #define CHAIN_LIMIT_MS 30000 /* of one call to a plugin, and of waiting for its turn */
 
@@ -68,9 +68,10 @@ struct chain_call {
 struct chain_call *chain_call_create(struct chain_link *link, enum chain_verb verb,
                                      const char *host, const struct ctr_registry_query *query,
                                      const struct ctr_credential *credential);
-/* Runs it on a thread of its own and waits; then *ret_call is still the caller's to free, or NULL where its time was up (-ETIMEDOUT) or op
+/* Runs it on a thread of its own and waits; then *ret_call is still the caller's to free, or NULL where its time was up (-ETIMEDOUT) or transfer
  * was cancelled. The plugin's own error has no prefix. */
-int chain_call_run(struct chain_call **call, struct image_op *op, struct ctr_error *err);
+int
+chain_call_run(struct chain_call **call, struct ctr_transfer *transfer, struct ctr_error *err);
 void chain_call_free(struct chain_call *call); /* takes NULL */
 
 /* NULL if it can be sent to a registry, else what is wrong with it, a literal. */

@@ -2,7 +2,7 @@
  * Who we are for a registry: Basic, Bearer, or a token of a plugin's own. Credentials come from the caller for this one
  * operation, or else from the profile's chain, and are asked for only when a registry wants them.
  */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 
 /* --- credentials --- */
 
@@ -36,7 +36,7 @@ is_token_text(const char *text)
 }
 
 static struct ctr_registry_query
-login_query(const struct endpoint *endpoint)
+login_query(const struct ctr_endpoint *endpoint)
 {
     return (struct ctr_registry_query){.size = sizeof(struct ctr_registry_query),
                                        .host = endpoint->host,
@@ -46,15 +46,16 @@ login_query(const struct endpoint *endpoint)
 }
 
 static int
-login_ask(struct endpoint *endpoint, struct login *login, struct ctr_error *err)
+login_ask(struct ctr_endpoint *endpoint, struct login *login, struct ctr_error *err)
 {
-    const struct remote *remote = endpoint->remote;
+    const struct ctr_remote *remote = endpoint->remote;
     int rc = 0;
     if (remote->credential != NULL && !endpoint->mirror) {
         login_take(login, remote->credential);
     } else {
         struct ctr_registry_query query = login_query(endpoint);
-        rc = chain_get(remote->op->images->chain, remote->op, &query, login_take, login, err);
+        rc = chain_get(remote->transfer->client->chain, remote->transfer, &query, login_take,
+                       login, err);
     }
     if (rc == -ENOENT) {
         login->type = 0;
@@ -66,7 +67,8 @@ login_ask(struct endpoint *endpoint, struct login *login, struct ctr_error *err)
 /* --- the ways --- */
 
 static int
-authenticate_ready(struct endpoint *endpoint, const struct login *login, struct ctr_error *err)
+authenticate_ready(struct ctr_endpoint *endpoint, const struct login *login,
+                   struct ctr_error *err)
 {
     struct secret *secret = is_token_text(secret_text(login->secret))
                                 ? secret_join("Bearer ", secret_text(login->secret))
@@ -83,7 +85,7 @@ authenticate_ready(struct endpoint *endpoint, const struct login *login, struct 
 
 /* Ours, and what the registry asks for beyond it; caller frees. */
 static char *
-authenticate_scopes(const struct endpoint *endpoint, const struct challenge *challenge)
+authenticate_scopes(const struct ctr_endpoint *endpoint, const struct challenge *challenge)
 {
     CTR_AUTO(buf) struct ctr_buf scopes = {0};
     CTR_AUTO(free) char *copy = strdup(challenge->scope);
@@ -100,7 +102,7 @@ authenticate_scopes(const struct endpoint *endpoint, const struct challenge *cha
 
 /* A plugin's own token service; -ENOENT: none. */
 static int
-authenticate_plugin(struct endpoint *endpoint, const struct challenge *challenge,
+authenticate_plugin(struct ctr_endpoint *endpoint, const struct challenge *challenge,
                     const char *scopes, struct ctr_error *err)
 {
     struct ctr_registry_query query = login_query(endpoint);
@@ -108,8 +110,9 @@ authenticate_plugin(struct endpoint *endpoint, const struct challenge *challenge
     if (endpoint->remote->credential != NULL) {
         return -ENOENT;
     }
-    int rc = chain_token(endpoint->remote->op->images->chain, endpoint->remote->op, &query,
-                         challenge->realm, challenge->service, scopes, login_take, &own, err);
+    int rc = chain_token(endpoint->remote->transfer->client->chain, endpoint->remote->transfer,
+                         &query, challenge->realm, challenge->service, scopes, login_take, &own,
+                         err);
     if (rc == 0) {
         rc = own.type == CTR_CREDENTIAL_BEARER && !own.failed
                  ? authenticate_ready(endpoint, &own, err)
@@ -120,7 +123,7 @@ authenticate_plugin(struct endpoint *endpoint, const struct challenge *challenge
 }
 
 static int
-authenticate_bearer(struct endpoint *endpoint, const struct challenge *challenge,
+authenticate_bearer(struct ctr_endpoint *endpoint, const struct challenge *challenge,
                     const struct login *login, struct ctr_error *err)
 {
     if (login->type == CTR_CREDENTIAL_BEARER) {
@@ -145,7 +148,8 @@ authenticate_bearer(struct endpoint *endpoint, const struct challenge *challenge
 }
 
 static int
-authenticate_basic(struct endpoint *endpoint, const struct login *login, struct ctr_error *err)
+authenticate_basic(struct ctr_endpoint *endpoint, const struct login *login,
+                   struct ctr_error *err)
 {
     if (login->type != CTR_CREDENTIAL_PASSWORD) {
         return ctr_fail(err, -EACCES,
@@ -162,7 +166,7 @@ authenticate_basic(struct endpoint *endpoint, const struct login *login, struct 
 }
 
 int
-remote_authenticate(struct endpoint *endpoint, unsigned seen, const char *challenges,
+remote_authenticate(struct ctr_endpoint *endpoint, unsigned seen, const char *challenges,
                     struct ctr_error *err)
 {
     (void) pthread_mutex_lock(&endpoint->mutex);

@@ -1,5 +1,5 @@
 /* Headers of an answer, from the wire: each value is bounded and checked; one that makes no sense is as if it were not there. */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 #include <curl/curl.h>
 #include <strings.h>
 
@@ -96,7 +96,7 @@ header_link_next(const char *value, char *ret, size_t capacity)
 }
 
 static void
-header_add_challenge(struct http_response *response, const char *value)
+header_add_challenge(struct ctr_http_response *response, const char *value)
 {
     size_t have = strlen(response->challenges), length = strlen(value);
     if (have + length + 2 < sizeof response->challenges) {
@@ -106,7 +106,7 @@ header_add_challenge(struct http_response *response, const char *value)
 }
 
 static void
-header_set(struct http_response *response, const char *name, char *value)
+header_set(struct ctr_http_response *response, const char *name, char *value)
 {
     const char *end = NULL;
     if (strcasecmp(name, "Content-Type") == 0) {
@@ -142,7 +142,7 @@ header_set(struct http_response *response, const char *name, char *value)
 }
 
 void
-header_take(struct http_response *response, const char *line, size_t length)
+header_take(struct ctr_http_response *response, const char *line, size_t length)
 {
     char text[4096 + 64];
     const char *colon = memchr(line, ':', length);

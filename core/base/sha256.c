@@ -1,5 +1,5 @@
 /* SHA-256 through libcrypto's EVP interface, in the form that digests have in OCI documents. */
-#include "core/store/store.h"
+#include "core/base/base.h"
 #include <openssl/evp.h>
 
 struct ctr_sha256 {

@@ -1,14 +1,13 @@
 /*
- * References, in the grammar of distribution's reference package with Docker Hub's short names, and platforms.
+ * References, in the grammar of distribution's reference package with Docker Hub's short names, and the hosts in them.
  *
  *     [host[:port]/]path[/path…][:tag][@sha256:hex]
  *
  * The first component is a host if it has a dot or a colon or is "localhost"; else the host is docker.io, whose one-word
  * repositories stand below library/.
  */
-#include "core/image/image-priv.h"
+#include "core/registry/registry-priv.h"
 #include <ctype.h>
-#include <sys/utsname.h>
 
 static bool
 is_lower_alnum(char c)
@@ -99,6 +98,13 @@ is_host(const char *text)
     return n > 0 && (text[n] == '\0' || is_port(text + n + 1));
 }
 
+/* A reference's first word: a host, or the beginning of Docker Hub's repository? */
+static bool
+reads_as_host(const char *text)
+{
+    return strpbrk(text, ".:") != NULL || strcasecmp(text, "localhost") == 0;
+}
+
 static bool
 is_tag(const char *text)
 {
@@ -153,7 +159,7 @@ ref_split_name(char *name, struct ctr_ref *ref, struct ctr_error *err)
     const char *host = "docker.io", *repository = name;
     if (slash != NULL) {
         *slash = '\0';
-        if (strpbrk(name, ".:") != NULL || strcasecmp(name, "localhost") == 0) {
+        if (reads_as_host(name)) {
             host = name;
             repository = slash + 1;
         } else {
@@ -245,101 +251,31 @@ ctr_ref_short(const struct ctr_ref *ref)
     return ref_text(ref, hub && !like_host && !one_word ? "" : ref->host, repository);
 }
 
-/* --- platforms --- */
-
-/* Other systems' words for the names that images use. */
-static void
-platform_normalise(struct ctr_platform *platform)
-{
-    static const struct {
-        const char *word, *arch, *variant;
-    } names[] = {
-        {"x86_64", "amd64", ""}, {"x86-64", "amd64", ""}, {"aarch64", "arm64", ""},
-        {"i386", "386", ""},     {"i686", "386", ""},     {"armhf", "arm", "v7"},
-        {"armv7l", "arm", "v7"}, {"armel", "arm", "v6"},
-    };
-    for (size_t i = 0; i < CTR_LENGTH(names); i++) {
-        if (strcmp(platform->arch, names[i].word) == 0) {
-            (void) snprintf(platform->arch, sizeof platform->arch, "%s", names[i].arch);
-            if (platform->variant[0] == '\0') {
-                (void) snprintf(platform->variant, sizeof platform->variant, "%s",
-                                names[i].variant);
-            }
-        }
-    }
-    if (strcmp(platform->arch, "arm64") == 0 &&
-        (strcmp(platform->variant, "8") == 0 || strcmp(platform->variant, "v8") == 0)) {
-        platform->variant[0] = '\0';
-    }
-}
-
-static bool
-platform_take(const char **text, char ret[16])
-{
-    size_t n = strspn(*text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
-    if (n < 1 || n > 15 || ((*text)[n] != '\0' && (*text)[n] != '/')) {
-        return false;
-    }
-    memcpy(ret, *text, n);
-    ret[n] = '\0';
-    *text += n;
-    if (**text == '/') {
-        (*text)++;
-        return **text != '\0';
-    }
-    return true;
-}
-
 int
-ctr_platform_parse(const char *text, struct ctr_platform *ret, struct ctr_error *err)
+ctr_registry_host(const char *text, char ret[256], struct ctr_error *err)
 {
-    struct ctr_platform platform = {.os = "linux"};
-    struct utsname host;
-    if (text[0] == '\0' || strcmp(text, "linux") == 0) {
-        if (uname(&host) < 0) {
-            return ctr_fail(err, -errno, "platform of this machine: %s", strerror(errno));
-        }
-        (void) snprintf(platform.arch, sizeof platform.arch, "%.15s", host.machine);
-    } else {
-        const char *at = text;
-        bool ok = strchr(text, '/') == NULL || platform_take(&at, platform.os);
-        ok = ok && platform_take(&at, platform.arch);
-        ok = ok && (*at == '\0' || platform_take(&at, platform.variant)) && *at == '\0';
-        if (!ok) {
-            return ctr_fail(
-                err, -EINVAL,
-                "\"%.60s\" is no platform; write it like linux/amd64 or linux/arm64", text);
+    static const char *const hub[] = {"", "index.docker.io", "registry-1.docker.io",
+                                      "registry.hub.docker.com"};
+    const char *scheme = strstr(text, "://");
+    const char *at = scheme != NULL ? scheme + 3 : text;
+    size_t n = strcspn(at, "/?#");
+    char host[256];
+    if (n >= sizeof host) {
+        return ctr_fail(err, -EINVAL, "the registry's name is longer than 255 bytes");
+    }
+    for (size_t i = 0; i < n; i++) {
+        host[i] = (char) tolower((unsigned char) at[i]);
+    }
+    host[n] = '\0';
+    for (size_t i = 0; i < CTR_LENGTH(hub); i++) {
+        if (strcmp(host, hub[i]) == 0) {
+            memcpy(host, "docker.io", sizeof "docker.io");
         }
     }
-    platform_normalise(&platform);
-    *ret = platform;
+    if (!is_host(host) || !reads_as_host(host)) {
+        return ctr_fail(err, -EINVAL, "\"%.100s\" is no registry: HOST or HOST:PORT is wanted",
+                        text);
+    }
+    memcpy(ret, host, strlen(host) + 1);
     return 0;
-}
-
-char *
-platform_text(const struct ctr_platform *platform)
-{
-    return ctr_printf("%s/%s%s%s", platform->os, platform->arch,
-                      platform->variant[0] != '\0' ? "/" : "", platform->variant);
-}
-
-int
-platform_score(const struct ctr_platform *have, const struct ctr_platform *want)
-{
-    struct ctr_platform image = *have;
-    platform_normalise(&image);
-    if (strcmp(image.os, want->os) != 0 || strcmp(image.arch, want->arch) != 0) {
-        return 0;
-    }
-    if (strcmp(image.variant, want->variant) == 0) {
-        return 100;
-    }
-    if (want->variant[0] == '\0' && strcmp(want->arch, "amd64") != 0) {
-        return 10; /* any variant will do */
-    }
-    if (image.variant[0] == '\0') {
-        return 50;
-    }
-    /* An older variant of the same family runs too. */
-    return strcmp(image.variant, want->variant) < 0 ? 20 : 0;
 }

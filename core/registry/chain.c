@@ -1,7 +1,7 @@
 /*
  * The registry chain of a profile: plugin instances that are asked in order who we are for a registry, and that keep what `login` is told.
  */
-#include "core/image/chain.h"
+#include "core/registry/chain.h"
 
 /* --- opening and closing --- */
 
@@ -140,18 +140,19 @@ hand_over(const struct chain_call *call,
 
 /* A call without texts of its own beyond host and credential. */
 static int
-call_link(struct chain_link *link, enum chain_verb verb, struct image_op *op, const char *host,
-          const struct ctr_credential *credential, struct ctr_error *err)
+call_link(struct chain_link *link, enum chain_verb verb, struct ctr_transfer *transfer,
+          const char *host, const struct ctr_credential *credential, struct ctr_error *err)
 {
     struct chain_call *call = chain_call_create(link, verb, host, NULL, credential);
-    int rc =
-        call == NULL ? ctr_fail(err, -ENOMEM, "out of memory") : chain_call_run(&call, op, err);
+    int rc = call == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
+                          : chain_call_run(&call, transfer, err);
     chain_call_free(call);
     return rc;
 }
 
 int
-chain_get(struct ctr_chain *chain, struct image_op *op, const struct ctr_registry_query *query,
+chain_get(struct ctr_chain *chain, struct ctr_transfer *transfer,
+          const struct ctr_registry_query *query,
           void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
           struct ctr_error *err)
 {
@@ -159,7 +160,7 @@ chain_get(struct ctr_chain *chain, struct image_op *op, const struct ctr_registr
         struct chain_link *link = chain->links[i];
         struct chain_call *call = chain_call_create(link, CHAIN_GET, NULL, query, NULL);
         int rc = call == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
-                              : chain_call_run(&call, op, err);
+                              : chain_call_run(&call, transfer, err);
         if (rc == 0) {
             hand_over(call, answer, arg);
         }
@@ -192,7 +193,7 @@ token_call(struct chain_link *link, const struct ctr_registry_query *query, cons
 }
 
 int
-chain_token(struct ctr_chain *chain, struct image_op *op,
+chain_token(struct ctr_chain *chain, struct ctr_transfer *transfer,
             const struct ctr_registry_query *query, const char *realm, const char *service,
             const char *scope,
             void (*answer)(void *arg, const struct ctr_credential *credential), void *arg,
@@ -205,7 +206,7 @@ chain_token(struct ctr_chain *chain, struct image_op *op,
         }
         struct chain_call *call = token_call(link, query, realm, service, scope);
         int rc = call == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
-                              : chain_call_run(&call, op, err);
+                              : chain_call_run(&call, transfer, err);
         if (rc == 0 && call->answer.type != CTR_CREDENTIAL_BEARER) {
             rc = ctr_fail(err, -EPROTO, "the plugin's token is not a bearer token");
         }
@@ -225,7 +226,7 @@ chain_token(struct ctr_chain *chain, struct image_op *op,
 /* --- keeping --- */
 
 int
-chain_store(struct ctr_chain *chain, struct image_op *op, const char *host,
+chain_store(struct ctr_chain *chain, struct ctr_transfer *transfer, const char *host,
             const struct ctr_credential *credential, char *ret_instance, struct ctr_error *err)
 {
     const char *fault = chain_credential_fault(credential);
@@ -237,7 +238,7 @@ chain_store(struct ctr_chain *chain, struct image_op *op, const char *host,
         if (link->ops.store == NULL) {
             continue;
         }
-        int rc = call_link(link, CHAIN_STORE, op, host, credential, err);
+        int rc = call_link(link, CHAIN_STORE, transfer, host, credential, err);
         if (rc == 0 && ret_instance != NULL) {
             (void) snprintf(ret_instance, 64, "%s", link->name);
         }
@@ -254,7 +255,7 @@ chain_store(struct ctr_chain *chain, struct image_op *op, const char *host,
 }
 
 int
-chain_erase(struct ctr_chain *chain, struct image_op *op, const char *host,
+chain_erase(struct ctr_chain *chain, struct ctr_transfer *transfer, const char *host,
             struct ctr_error *err)
 {
     struct ctr_error one = CTR_ERROR_INIT;
@@ -264,7 +265,7 @@ chain_erase(struct ctr_chain *chain, struct image_op *op, const char *host,
         if (link->ops.erase == NULL) {
             continue;
         }
-        int rc = call_link(link, CHAIN_ERASE, op, host, NULL, &one);
+        int rc = call_link(link, CHAIN_ERASE, transfer, host, NULL, &one);
         if (rc < 0 && rc != -ENOENT) {
             result = rc;
             (void) ctr_fail(err, rc, "erasing the credential for %s from registry %s: %s", host,
@@ -281,7 +282,7 @@ chain_erase(struct ctr_chain *chain, struct image_op *op, const char *host,
 
 /* {"instance","plugin","stores","hosts","error"} */
 static json_t *
-list_link(struct chain_link *link, struct image_op *op)
+list_link(struct chain_link *link, struct ctr_transfer *transfer)
 {
     struct ctr_error err = CTR_ERROR_INIT;
     CTR_AUTO(json)
@@ -290,7 +291,7 @@ list_link(struct chain_link *link, struct image_op *op)
     struct chain_call *call = chain_call_create(link, CHAIN_LIST, NULL, NULL, NULL);
     int rc = call == NULL ? ctr_fail(&err, -ENOMEM, "out of memory") : 0;
     if (rc == 0 && link->ops.list != NULL) {
-        rc = chain_call_run(&call, op, &err);
+        rc = chain_call_run(&call, transfer, &err);
     }
     if (row == NULL ||
         (rc == 0 ? json_object_set(row, "hosts", call->hosts)
@@ -305,10 +306,11 @@ list_link(struct chain_link *link, struct image_op *op)
 
 /* Whether the link answers for the host; true also where it fails, which ends the chain: then the row gets its error. */
 static bool
-link_answers(struct chain_link *link, struct image_op *op, const char *host, json_t *row)
+link_answers(struct chain_link *link, struct ctr_transfer *transfer, const char *host,
+             json_t *row)
 {
     struct ctr_error err = CTR_ERROR_INIT;
-    int rc = call_link(link, CHAIN_GET, op, host, NULL, &err);
+    int rc = call_link(link, CHAIN_GET, transfer, host, NULL, &err);
     (void) json_object_set_new(row, "answers", json_boolean(rc == 0));
     if (rc < 0 && rc != -ENOENT) {
         (void) json_object_set_new(row, "error", json_string(err.msg));
@@ -317,18 +319,18 @@ link_answers(struct chain_link *link, struct image_op *op, const char *host, jso
 }
 
 json_t *
-chain_list(struct ctr_chain *chain, struct image_op *op, const char *host,
+chain_list(struct ctr_chain *chain, struct ctr_transfer *transfer, const char *host,
            struct ctr_error *err)
 {
     json_t *rows = json_array();
     bool answered = host == NULL;
     for (size_t i = 0; rows != NULL && chain != NULL && i < chain->n_links; i++) {
-        json_t *row = list_link(chain->links[i], op);
+        json_t *row = list_link(chain->links[i], transfer);
         if (row == NULL || json_array_append_new(rows, row) < 0) {
             json_decref(rows);
             rows = NULL;
         } else if (!answered) {
-            answered = link_answers(chain->links[i], op, host, row);
+            answered = link_answers(chain->links[i], transfer, host, row);
         } else if (host != NULL) {
             (void) json_object_set_new(row, "answers", json_false());
         }

@@ -5,16 +5,16 @@
  * Every request has limits for connecting, stalling and the whole; a body is bounded or goes to a sink that bounds it; a
  * cancel shuts the socket, so that curl returns at once whatever it waits for.
  */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 #include <curl/curl.h>
 #include <sys/socket.h>
 
 #define HTTP_MAX_REDIRECTS 10
 
-struct http_transfer {
-    struct image_op *op;
-    const struct http_call *call;
-    struct http_response *response;
+struct http_exchange {
+    struct ctr_transfer *transfer;
+    const struct ctr_http_call *call;
+    struct ctr_http_response *response;
     struct ctr_error *err;
     struct ctr_error inner; /* what a callback refused */
     bool begun, redirected, refused_address;
@@ -23,7 +23,7 @@ struct http_transfer {
 };
 
 void
-http_response_clear(struct http_response *response)
+ctr_http_response_clear(struct ctr_http_response *response)
 {
     ctr_buf_clear(&response->body);
     memset(response, 0, sizeof *response);
@@ -35,10 +35,10 @@ http_response_clear(struct http_response *response)
 static size_t
 on_header(char *line, size_t one, size_t length, void *arg)
 {
-    struct http_transfer *transfer = arg;
-    struct http_response *response = transfer->response;
+    struct http_exchange *exchange = arg;
+    struct ctr_http_response *response = exchange->response;
     if (length > 5 && strncmp(line, "HTTP/", 5) == 0) {
-        http_response_clear(response); /* a new answer, after a 100 or a proxy's own */
+        ctr_http_response_clear(response); /* a new answer, after a 100 or a proxy's own */
         const char *space = memchr(line, ' ', length);
         response->status = space != NULL ? strtol(space, NULL, 10) : 0;
     } else {
@@ -52,30 +52,30 @@ on_header(char *line, size_t one, size_t length, void *arg)
 static size_t
 on_body(char *bytes, size_t one, size_t length, void *arg)
 {
-    struct http_transfer *transfer = arg;
-    const struct http_call *call = transfer->call;
-    struct http_response *response = transfer->response;
+    struct http_exchange *exchange = arg;
+    const struct ctr_http_call *call = exchange->call;
+    struct ctr_http_response *response = exchange->response;
     if (call->sink != NULL && (response->status == 200 || response->status == 206)) {
         int rc = 0;
-        if (!transfer->begun && call->begin != NULL) {
-            transfer->begun = true;
-            rc = call->begin(call->arg, response, &transfer->inner);
+        if (!exchange->begun && call->begin != NULL) {
+            exchange->begun = true;
+            rc = call->begin(call->arg, response, &exchange->inner);
         }
         if (rc == 0) {
-            rc = call->sink(call->arg, bytes, length, &transfer->inner);
+            rc = call->sink(call->arg, bytes, length, &exchange->inner);
         }
         return rc == 0 ? length * one : 0;
     }
     bool good = response->status >= 200 && response->status < 300;
-    size_t max = good ? call->max : IMAGE_MAX_BODY;
+    size_t max = good ? call->max : CTR_MAX_ANSWER;
     if (length > max - response->body.length) {
-        (void) ctr_fail(&transfer->inner, -EFBIG, "the answer is larger than %zu KiB",
+        (void) ctr_fail(&exchange->inner, -EFBIG, "the answer is larger than %zu KiB",
                         max >> 10);
         return 0;
     }
     ctr_buf_add(&response->body, bytes, length);
     if (response->body.failed) {
-        (void) ctr_fail(&transfer->inner, -ENOMEM, "out of memory");
+        (void) ctr_fail(&exchange->inner, -ENOMEM, "out of memory");
         return 0;
     }
     return length * one;
@@ -85,24 +85,24 @@ on_body(char *bytes, size_t one, size_t length, void *arg)
 static size_t
 on_read(char *ret, size_t one, size_t capacity, void *arg)
 {
-    struct http_transfer *transfer = arg;
-    const struct http_body *body = transfer->call->body;
-    uint64_t left = body->length - transfer->sent;
+    struct http_exchange *exchange = arg;
+    const struct ctr_http_body *body = exchange->call->body;
+    uint64_t left = body->length - exchange->sent;
     size_t n = left < capacity * one ? (size_t) left : capacity * one;
     if (body->bytes != NULL) {
-        memcpy(ret, (const char *) body->bytes + transfer->sent, n);
+        memcpy(ret, (const char *) body->bytes + exchange->sent, n);
     } else if (n > 0) {
-        ssize_t got = pread(body->fd, ret, n, (off_t) (body->offset + transfer->sent));
+        ssize_t got = pread(body->fd, ret, n, (off_t) (body->offset + exchange->sent));
         if (got <= 0) {
-            (void) ctr_fail(&transfer->inner, got < 0 ? -errno : -EIO, "read what goes up: %s",
+            (void) ctr_fail(&exchange->inner, got < 0 ? -errno : -EIO, "read what goes up: %s",
                             got < 0 ? strerror(errno) : "the file is too short");
             return CURL_READFUNC_ABORT;
         }
         n = (size_t) got;
     }
-    transfer->sent += n;
+    exchange->sent += n;
     if (body->sent != NULL) {
-        body->sent(body->arg, transfer->sent);
+        body->sent(body->arg, exchange->sent);
     }
     return n;
 }
@@ -111,11 +111,11 @@ on_read(char *ret, size_t one, size_t capacity, void *arg)
 static int
 on_seek(void *arg, curl_off_t offset, int from)
 {
-    struct http_transfer *transfer = arg;
-    if (from != SEEK_SET || offset < 0 || (uint64_t) offset > transfer->call->body->length) {
+    struct http_exchange *exchange = arg;
+    if (from != SEEK_SET || offset < 0 || (uint64_t) offset > exchange->call->body->length) {
         return CURL_SEEKFUNC_CANTSEEK;
     }
-    transfer->sent = (uint64_t) offset;
+    exchange->sent = (uint64_t) offset;
     return CURL_SEEKFUNC_OK;
 }
 
@@ -124,45 +124,45 @@ on_seek(void *arg, curl_off_t offset, int from)
 static curl_socket_t
 on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct http_transfer *transfer = arg;
-    if (transfer->redirected && origin_address_is_link_local(&address->addr)) {
-        transfer->refused_address = true;
+    struct http_exchange *exchange = arg;
+    if (exchange->redirected && origin_address_is_link_local(&address->addr)) {
+        exchange->refused_address = true;
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    return op_track_socket(transfer->op, fd) ? fd : CURL_SOCKET_BAD;
+    return transfer_track_socket(exchange->transfer, fd) ? fd : CURL_SOCKET_BAD;
 }
 
 static int
 on_socket_close(void *arg, curl_socket_t fd)
 {
-    struct image_op *op = arg; /* a kept connection outlives its transfer */
-    op_untrack_socket(op, fd);
+    struct ctr_transfer *transfer = arg; /* a kept connection outlives its exchange */
+    transfer_untrack_socket(transfer, fd);
     return close(fd);
 }
 
 static int
 on_progress(void *arg, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up)
 {
-    struct http_transfer *transfer = arg;
-    return op_cancelled(transfer->op) ? 1 : 0;
+    struct http_exchange *exchange = arg;
+    return ctr_transfer_cancelled(exchange->transfer) ? 1 : 0;
 }
 
 /* --- one request --- */
 
 /* Says what went wrong below HTTP, and whether another try may help. */
 static int
-http_fail(struct http_transfer *transfer, CURLcode status, const char *detail,
+http_fail(struct http_exchange *exchange, CURLcode status, const char *detail,
           const struct origin *origin)
 {
-    struct ctr_error *err = transfer->err;
-    if (op_cancelled(transfer->op)) {
-        return op_fail_cancelled(err);
+    struct ctr_error *err = exchange->err;
+    if (ctr_transfer_cancelled(exchange->transfer)) {
+        return ctr_fail_cancelled(err);
     }
-    if (transfer->inner.code < 0) {
-        return ctr_fail(err, transfer->inner.code, "%s", transfer->inner.msg);
+    if (exchange->inner.code < 0) {
+        return ctr_fail(err, exchange->inner.code, "%s", exchange->inner.msg);
     }
-    if (transfer->refused_address) {
+    if (exchange->refused_address) {
         return ctr_fail(err, -EPERM, "redirected to %s, which is a link-local address: refused",
                         origin->host);
     }
@@ -197,8 +197,8 @@ http_fail(struct http_transfer *transfer, CURLcode status, const char *detail,
     default:
         break;
     }
-    bool refused = status == CURLE_COULDNT_CONNECT && transfer->os_error == ECONNREFUSED;
-    transfer->response->retry = !refused;
+    bool refused = status == CURLE_COULDNT_CONNECT && exchange->os_error == ECONNREFUSED;
+    exchange->response->retry = !refused;
     if (refused) {
         return ctr_fail(err, -ECONNREFUSED,
                         "nothing listens at %s:%s; is the registry running?", origin->host,
@@ -208,9 +208,9 @@ http_fail(struct http_transfer *transfer, CURLcode status, const char *detail,
 }
 
 static bool
-http_set_limits(CURL *curl, struct http_transfer *transfer, const struct origin *origin)
+http_set_limits(CURL *curl, struct http_exchange *exchange, const struct origin *origin)
 {
-    const struct http_limits *limits = &transfer->op->images->limits;
+    const struct ctr_http_limits *limits = &exchange->transfer->client->limits;
     bool ok = curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
@@ -218,7 +218,7 @@ http_set_limits(CURL *curl, struct http_transfer *transfer, const struct origin 
         ok && curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, limits->connect_ms) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, limits->stall_s) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, limits->stall_rate) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_TIMEOUT, transfer->call->total_s) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_TIMEOUT, exchange->call->total_s) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS) ==
@@ -256,47 +256,47 @@ http_set_host(CURL *curl, const struct ctr_conf_host *settings)
 }
 
 static bool
-http_set_callbacks(CURL *curl, struct http_transfer *transfer)
+http_set_callbacks(CURL *curl, struct http_exchange *exchange)
 {
     bool ok = curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_HEADERDATA, exchange) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, exchange) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, transfer->op) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, exchange->transfer) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_XFERINFODATA, exchange) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
     return ok;
 }
 
 static bool
-http_set_body(CURL *curl, struct http_transfer *transfer)
+http_set_body(CURL *curl, struct http_exchange *exchange)
 {
-    curl_off_t length = (curl_off_t) transfer->call->body->length;
+    curl_off_t length = (curl_off_t) exchange->call->body->length;
     bool ok = curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, length) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_READDATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_READDATA, exchange) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK;
-    ok = ok && curl_easy_setopt(curl, CURLOPT_SEEKDATA, transfer) == CURLE_OK;
+    ok = ok && curl_easy_setopt(curl, CURLOPT_SEEKDATA, exchange) == CURLE_OK;
     return ok;
 }
 
 /* The method, and what goes up. */
 static bool
-http_set_method(CURL *curl, struct http_transfer *transfer)
+http_set_method(CURL *curl, struct http_exchange *exchange)
 {
-    const char *method = transfer->call->method;
+    const char *method = exchange->call->method;
     if (method == NULL) {
         return true;
     }
     if (strcmp(method, "HEAD") == 0) {
         return curl_easy_setopt(curl, CURLOPT_NOBODY, 1L) == CURLE_OK;
     }
-    return (transfer->call->body == NULL || http_set_body(curl, transfer)) &&
+    return (exchange->call->body == NULL || http_set_body(curl, exchange)) &&
            curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method) == CURLE_OK;
 }
 
@@ -313,11 +313,11 @@ headers_add(struct curl_slist **headers, const char *name, const char *value)
 }
 
 static bool
-http_set_call(CURL *curl, struct http_transfer *transfer, const char *url,
+http_set_call(CURL *curl, struct http_exchange *exchange, const char *url,
               const struct secret *secret, struct curl_slist **headers)
 {
-    const struct http_call *call = transfer->call;
-    const struct http_body *body = call->body;
+    const struct ctr_http_call *call = exchange->call;
+    const struct ctr_http_body *body = call->body;
     bool ok = headers_add(headers, "Accept: ", call->accept != NULL ? call->accept : "*/*");
     ok = ok && (secret == NULL || headers_add(headers, "Authorization: ", secret_text(secret)));
     ok = ok && (body == NULL || headers_add(headers, "Content-Type: ", body->type));
@@ -330,7 +330,7 @@ http_set_call(CURL *curl, struct http_transfer *transfer, const char *url,
         (void) snprintf(range, sizeof range, "%llu-", (unsigned long long) call->offset);
         ok = curl_easy_setopt(curl, CURLOPT_RANGE, range) == CURLE_OK;
     }
-    return ok && http_set_method(curl, transfer);
+    return ok && http_set_method(curl, exchange);
 }
 
 static void
@@ -344,33 +344,34 @@ headers_free(struct curl_slist *headers)
 
 /* One request and its answer, redirects included as answers. */
 static int
-http_once(struct http_transfer *transfer, const char *url, const struct origin *origin,
+http_once(struct http_exchange *exchange, const char *url, const struct origin *origin,
           const struct secret *secret)
 {
     char detail[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = NULL;
-    CURL *curl = op_take_curl(transfer->op);
+    CURL *curl = transfer_take_curl(exchange->transfer);
     if (curl == NULL) {
-        return ctr_fail(transfer->err, -ENOMEM, "out of memory");
+        return ctr_fail(exchange->err, -ENOMEM, "out of memory");
     }
     int rc = 0;
-    const struct ctr_conf_host *settings = origin_settings(transfer->op->images->conf, origin);
-    http_response_clear(transfer->response);
-    transfer->sent = 0;
-    if (!http_set_limits(curl, transfer, origin) || !http_set_callbacks(curl, transfer) ||
+    const struct ctr_conf_host *settings =
+        origin_settings(exchange->transfer->client->conf, origin);
+    ctr_http_response_clear(exchange->response);
+    exchange->sent = 0;
+    if (!http_set_limits(curl, exchange, origin) || !http_set_callbacks(curl, exchange) ||
         (settings != NULL && !http_set_host(curl, settings)) ||
-        !http_set_call(curl, transfer, url, secret, &headers) ||
+        !http_set_call(curl, exchange, url, secret, &headers) ||
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail) != CURLE_OK) {
-        rc = ctr_fail(transfer->err, -ENOMEM, "libcurl takes no more options");
+        rc = ctr_fail(exchange->err, -ENOMEM, "libcurl takes no more options");
     } else {
         CURLcode status = curl_easy_perform(curl);
         if (status != CURLE_OK) {
-            (void) curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &transfer->os_error);
-            rc = http_fail(transfer, status,
+            (void) curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &exchange->os_error);
+            rc = http_fail(exchange, status,
                            detail[0] != '\0' ? detail : curl_easy_strerror(status), origin);
         }
     }
-    op_give_curl(transfer->op, curl, rc == 0);
+    transfer_give_curl(exchange->transfer, curl, rc == 0);
     headers_free(headers);
     return rc;
 }
@@ -390,13 +391,13 @@ http_check_onward(const struct ctr_conf *conf, const struct origin *from,
 
 /* Where a redirect leads, if it may: a new URL and its origin. */
 static int
-http_redirect(struct http_transfer *transfer, const char *from,
+http_redirect(struct http_exchange *exchange, const char *from,
               const struct origin *from_origin, char **ret_url, struct origin *ret_origin)
 {
-    struct ctr_error *err = transfer->err;
-    const char *method = transfer->call->method;
-    long status = transfer->response->status;
-    CTR_AUTO(free) char *url = origin_resolve(from, transfer->response->location, err);
+    struct ctr_error *err = exchange->err;
+    const char *method = exchange->call->method;
+    long status = exchange->response->status;
+    CTR_AUTO(free) char *url = origin_resolve(from, exchange->response->location, err);
     int rc = url != NULL ? origin_parse(url, ret_origin, err) : err->code;
     if (rc == 0 && method != NULL && strcmp(method, "HEAD") != 0 && status != 307 &&
         status != 308) {
@@ -404,18 +405,18 @@ http_redirect(struct http_transfer *transfer, const char *from,
                       method);
     }
     if (rc == 0) {
-        rc = http_check_onward(transfer->op->images->conf, from_origin, ret_origin, err);
+        rc = http_check_onward(exchange->transfer->client->conf, from_origin, ret_origin, err);
     }
     if (rc < 0) {
         return ctr_prefix(err, "redirect by %s:%s", from_origin->host, from_origin->port);
     }
-    transfer->redirected = transfer->redirected || !origin_same(from_origin, ret_origin);
+    exchange->redirected = exchange->redirected || !origin_same(from_origin, ret_origin);
     *ret_url = ctr_steal(&url);
     return 0;
 }
 
 static bool
-http_is_redirect(const struct http_response *response)
+http_is_redirect(const struct ctr_http_response *response)
 {
     long status = response->status;
     return (status == 301 || status == 302 || status == 303 || status == 307 ||
@@ -425,11 +426,11 @@ http_is_redirect(const struct http_response *response)
 
 /* The answer to a secret that stayed at home: without it, the target may want one of its own. */
 static int
-http_check_foreign(const struct http_transfer *transfer, const struct origin *origin)
+http_check_foreign(const struct http_exchange *exchange, const struct origin *origin)
 {
-    if (transfer->redirected && transfer->response->status == 401) {
+    if (exchange->redirected && exchange->response->status == 401) {
         return ctr_fail(
-            transfer->err, -EACCES,
+            exchange->err, -EACCES,
             "redirected to %s:%s, which asks for a login; credentials are not sent there",
             origin->host, origin->port);
     }
@@ -437,11 +438,11 @@ http_check_foreign(const struct http_transfer *transfer, const struct origin *or
 }
 
 int
-http_request(struct image_op *op, const struct http_call *call, struct http_response *response,
-             struct ctr_error *err)
+http_request(struct ctr_transfer *transfer, const struct ctr_http_call *call,
+             struct ctr_http_response *response, struct ctr_error *err)
 {
-    struct http_transfer transfer = {
-        .op = op,
+    struct http_exchange exchange = {
+        .transfer = transfer,
         .call = call,
         .response = response,
         .err = err,
@@ -451,7 +452,7 @@ http_request(struct image_op *op, const struct http_call *call, struct http_resp
     struct origin home, at;
     int rc = origin_parse(call->url, &home, err);
     if (rc == 0) {
-        rc = origin_check_plain(op->images->conf, &home, err);
+        rc = origin_check_plain(transfer->client->conf, &home, err);
     }
     CTR_AUTO(free) char *url = rc == 0 ? strdup(call->url) : NULL;
     if (url == NULL) {
@@ -459,10 +460,10 @@ http_request(struct image_op *op, const struct http_call *call, struct http_resp
     }
     at = home;
     for (int hops = 0;; hops++) {
-        bool is_home = !transfer.redirected && origin_same(&home, &at);
-        rc = http_once(&transfer, url, &at, is_home ? call->secret : NULL);
+        bool is_home = !exchange.redirected && origin_same(&home, &at);
+        rc = http_once(&exchange, url, &at, is_home ? call->secret : NULL);
         if (rc < 0 || call->no_redirects || !http_is_redirect(response)) {
-            return rc < 0 ? rc : http_check_foreign(&transfer, &at);
+            return rc < 0 ? rc : http_check_foreign(&exchange, &at);
         }
         if (hops == HTTP_MAX_REDIRECTS) {
             return ctr_fail(err, -ELOOP, "%s:%s redirects more than %d times", home.host,
@@ -470,7 +471,7 @@ http_request(struct image_op *op, const struct http_call *call, struct http_resp
         }
         char *next = NULL;
         struct origin next_origin;
-        rc = http_redirect(&transfer, url, &at, &next, &next_origin);
+        rc = http_redirect(&exchange, url, &at, &next, &next_origin);
         if (rc < 0) {
             return rc;
         }

@@ -3,7 +3,7 @@
  * by registry and scope. A credential goes to the realm that the registry names only where that is https, or plain http for a
  * registry that is itself plain.
  */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 #include <curl/curl.h>
 
 #define TOKEN_MAX_SECONDS 3600
@@ -36,14 +36,14 @@ token_cache_destroy(struct token_cache *cache)
     }
 }
 
-/* With images->mutex held: unlinks all expired tokens and those that match. The one of the whole key is returned if it is
+/* With client->mutex held: unlinks all expired tokens and those that match. The one of the whole key is returned if it is
  * still good; the others are gone. */
 static struct token_cache *
-token_take(struct ctr_images *images, const char *key, bool is_prefix)
+token_take(struct ctr_client *client, const char *key, bool is_prefix)
 {
     struct token_cache *found = NULL;
     int64_t now = ctr_monotonic_ns();
-    for (struct token_cache **at = &images->tokens; *at != NULL;) {
+    for (struct token_cache **at = &client->tokens; *at != NULL;) {
         struct token_cache *token = *at;
         bool mine = is_prefix ? ctr_starts_with(token->key, key) : strcmp(token->key, key) == 0;
         if (!mine && token->until > now) {
@@ -61,35 +61,35 @@ token_take(struct ctr_images *images, const char *key, bool is_prefix)
 }
 
 static char *
-token_key(const struct endpoint *endpoint)
+token_key(const struct ctr_endpoint *endpoint)
 {
     return ctr_printf("%s %s", endpoint->root, endpoint->scopes);
 }
 
 void
-token_cache_get(struct endpoint *endpoint)
+token_cache_get(struct ctr_endpoint *endpoint)
 {
-    struct ctr_images *images = endpoint->remote->op->images;
+    struct ctr_client *client = endpoint->remote->transfer->client;
     CTR_AUTO(free) char *key = token_key(endpoint);
     if (key == NULL) {
         return;
     }
-    (void) pthread_mutex_lock(&images->mutex);
-    struct token_cache *token = token_take(images, key, false);
+    (void) pthread_mutex_lock(&client->mutex);
+    struct token_cache *token = token_take(client, key, false);
     if (token != NULL) {
         endpoint->secret = secret_copy(token->secret);
         endpoint->until = token->until;
-        token->next = images->tokens;
-        images->tokens = token;
+        token->next = client->tokens;
+        client->tokens = token;
     }
-    (void) pthread_mutex_unlock(&images->mutex);
+    (void) pthread_mutex_unlock(&client->mutex);
 }
 
 /* A caller's own credential must not serve the next caller. */
 static void
-token_cache_put(const struct endpoint *endpoint)
+token_cache_put(const struct ctr_endpoint *endpoint)
 {
-    struct ctr_images *images = endpoint->remote->op->images;
+    struct ctr_client *client = endpoint->remote->transfer->client;
     struct token_cache *token =
         endpoint->remote->credential == NULL ? calloc(1, sizeof *token) : NULL;
     if (token == NULL) {
@@ -102,29 +102,29 @@ token_cache_put(const struct endpoint *endpoint)
         token_free(token);
         return;
     }
-    (void) pthread_mutex_lock(&images->mutex);
-    struct token_cache *old = token_take(images, token->key, false);
-    token->next = images->tokens;
-    images->tokens = token;
-    (void) pthread_mutex_unlock(&images->mutex);
+    (void) pthread_mutex_lock(&client->mutex);
+    struct token_cache *old = token_take(client, token->key, false);
+    token->next = client->tokens;
+    client->tokens = token;
+    (void) pthread_mutex_unlock(&client->mutex);
     if (old != NULL) {
         token_free(old);
     }
 }
 
 void
-token_cache_forget(struct ctr_images *images, const char *root)
+token_cache_forget(struct ctr_client *client, const char *root)
 {
     CTR_AUTO(free) char *prefix = ctr_printf("%s ", root);
-    (void) pthread_mutex_lock(&images->mutex);
+    (void) pthread_mutex_lock(&client->mutex);
     if (prefix != NULL) {
-        (void) token_take(images, prefix, true);
+        (void) token_take(client, prefix, true);
     }
-    (void) pthread_mutex_unlock(&images->mutex);
+    (void) pthread_mutex_unlock(&client->mutex);
 }
 
 void
-token_use(struct endpoint *endpoint, struct secret *take_secret, int64_t seconds)
+token_use(struct ctr_endpoint *endpoint, struct secret *take_secret, int64_t seconds)
 {
     secret_destroy(endpoint->secret);
     endpoint->secret = take_secret;
@@ -138,12 +138,13 @@ token_use(struct endpoint *endpoint, struct secret *take_secret, int64_t seconds
 
 /* The realm may get the credentials: https, or plain http where the registry itself is plain. */
 static int
-token_check_realm(const struct endpoint *endpoint, const char *realm, struct ctr_error *err)
+token_check_realm(const struct ctr_endpoint *endpoint, const char *realm, struct ctr_error *err)
 {
     struct origin origin, home;
     int rc = origin_parse(realm, &origin, err);
     rc = rc < 0 ? rc : origin_parse(endpoint->root, &home, err);
-    rc = rc < 0 ? rc : origin_check_plain(endpoint->remote->op->images->conf, &origin, err);
+    rc = rc < 0 ? rc
+                : origin_check_plain(endpoint->remote->transfer->client->conf, &origin, err);
     if (rc == 0 && strcmp(origin.scheme, "http") == 0 && strcmp(home.scheme, "https") == 0) {
         rc = ctr_fail(err, -EPERM, "plain http is refused for the tokens of an https registry");
     }
@@ -200,7 +201,8 @@ token_add_post(struct ctr_buf *query, const struct token_ask *ask)
 }
 
 static void
-token_form(struct ctr_buf *query, const struct endpoint *endpoint, const struct token_ask *ask)
+token_form(struct ctr_buf *query, const struct ctr_endpoint *endpoint,
+           const struct token_ask *ask)
 {
     bool offline = endpoint->remote->offline;
     if (ask->post || offline) {
@@ -235,12 +237,12 @@ token_seconds(const json_t *answer)
 }
 
 static int
-token_parse(struct endpoint *endpoint, const struct http_response *response,
+token_parse(struct ctr_endpoint *endpoint, const struct ctr_http_response *response,
             struct ctr_error *err)
 {
     CTR_AUTO(json)
     json_t *answer = ctr_json_parse(response->body.data != NULL ? response->body.data : "",
-                                    response->body.length, IMAGE_MAX_BODY, "token", err);
+                                    response->body.length, CTR_MAX_ANSWER, "token", err);
     if (answer == NULL) {
         return ctr_fail(err, -EBADMSG, "the token service's answer is not JSON");
     }
@@ -264,10 +266,11 @@ token_parse(struct endpoint *endpoint, const struct http_response *response,
 
 /* 1: the service does not know this way. */
 static int
-token_request(struct endpoint *endpoint, const struct http_call *call, struct ctr_error *err)
+token_request(struct ctr_endpoint *endpoint, const struct ctr_http_call *call,
+              struct ctr_error *err)
 {
-    struct http_response response = {0};
-    int rc = http_request(endpoint->remote->op, call, &response, err);
+    struct ctr_http_response response = {0};
+    int rc = http_request(endpoint->remote->transfer, call, &response, err);
     if (rc == 0 && response.status == 200) {
         rc = token_parse(endpoint, &response, err);
     } else if (rc == 0 && (response.status == 401 || response.status == 403)) {
@@ -285,12 +288,12 @@ token_request(struct endpoint *endpoint, const struct http_call *call, struct ct
     if (response.body.data != NULL) {
         secret_wipe(response.body.data, response.body.length);
     }
-    http_response_clear(&response);
+    ctr_http_response_clear(&response);
     return rc;
 }
 
 static int
-token_ask(struct endpoint *endpoint, const struct token_ask *ask, struct ctr_error *err)
+token_ask(struct ctr_endpoint *endpoint, const struct token_ask *ask, struct ctr_error *err)
 {
     CTR_AUTO(buf) struct ctr_buf query = {0};
     const char *realm = ask->challenge->realm;
@@ -309,17 +312,18 @@ token_ask(struct endpoint *endpoint, const struct token_ask *ask, struct ctr_err
     if (url == NULL || query.failed) {
         rc = ctr_fail(err, -ENOMEM, "out of memory");
     } else {
-        struct http_body form = {.type = "application/x-www-form-urlencoded",
-                                 .bytes = query.data,
-                                 .length = query.length};
-        struct http_call call = {.url = url,
-                                 .accept = "application/json",
-                                 .method = ask->post ? "POST" : NULL,
-                                 .body = ask->post ? &form : NULL,
-                                 .secret = basic,
-                                 .max = IMAGE_MAX_BODY,
-                                 .no_redirects = ask->post,
-                                 .total_s = endpoint->remote->op->images->limits.total_s};
+        struct ctr_http_body form = {.type = "application/x-www-form-urlencoded",
+                                     .bytes = query.data,
+                                     .length = query.length};
+        struct ctr_http_call call = {.url = url,
+                                     .accept = "application/json",
+                                     .method = ask->post ? "POST" : NULL,
+                                     .body = ask->post ? &form : NULL,
+                                     .secret = basic,
+                                     .max = CTR_MAX_ANSWER,
+                                     .no_redirects = ask->post,
+                                     .total_s =
+                                         endpoint->remote->transfer->client->limits.total_s};
         rc = token_request(endpoint, &call, err);
     }
     if (query.data != NULL) {
@@ -330,7 +334,7 @@ token_ask(struct endpoint *endpoint, const struct token_ask *ask, struct ctr_err
 }
 
 int
-token_get(struct endpoint *endpoint, const struct challenge *challenge, const char *scopes,
+token_get(struct ctr_endpoint *endpoint, const struct challenge *challenge, const char *scopes,
           const struct login *login, struct ctr_error *err)
 {
     int rc = token_check_realm(endpoint, challenge->realm, err);

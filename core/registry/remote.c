@@ -2,7 +2,7 @@
  * A repository at its registry, and at the registry's mirrors: where they are, and a request with its further tries. What may go away is
  * tried again, at most limits.tries times with growing pauses; a challenge is answered once for each secret.
  */
-#include "core/image/remote.h"
+#include "core/registry/registry-priv.h"
 
 #define MIRROR_TRIES 2 /* of a mirror, before the next is asked */
 
@@ -10,10 +10,10 @@
 
 /* https, unless the host is this machine or the profile says plain_http; a CA in the profile means https in any case. */
 static const char *
-remote_scheme(const struct ctr_images *images, const char *host)
+remote_scheme(const struct ctr_client *client, const char *host)
 {
     const struct ctr_conf_host *settings =
-        images->conf != NULL ? ctr_conf_host(images->conf, host) : NULL;
+        client->conf != NULL ? ctr_conf_host(client->conf, host) : NULL;
     if (settings != NULL && settings->plain_http) {
         return "http";
     }
@@ -23,8 +23,8 @@ remote_scheme(const struct ctr_images *images, const char *host)
 }
 
 static int
-endpoint_init(struct endpoint *endpoint, struct remote *remote, const char *scheme,
-              const char *host, const struct remote_wish *wish, struct ctr_error *err)
+endpoint_init(struct ctr_endpoint *endpoint, struct ctr_remote *remote, const char *scheme,
+              const char *host, const struct ctr_remote_wish *wish, struct ctr_error *err)
 {
     bool hub = strcmp(host, "docker.io") == 0;
     endpoint->remote = remote;
@@ -54,9 +54,9 @@ endpoint_init(struct endpoint *endpoint, struct remote *remote, const char *sche
 
 /* "[SCHEME://]HOST[:PORT][/PATH]"; the path stands before the repository's name. */
 static int
-remote_add_mirror(struct remote *remote, const char *text, struct ctr_error *err)
+remote_add_mirror(struct ctr_remote *remote, const char *text, struct ctr_error *err)
 {
-    struct endpoint *endpoint = &remote->endpoints[remote->n_endpoints];
+    struct ctr_endpoint *endpoint = &remote->endpoints[remote->n_endpoints];
     const char *colons = strstr(text, "://");
     const char *at = colons != NULL ? colons + 3 : text;
     const char *slash = at + strcspn(at, "/");
@@ -66,24 +66,26 @@ remote_add_mirror(struct remote *remote, const char *text, struct ctr_error *err
                     *slash == '/' ? slash + 1 : "",
                     slash[0] != '\0' && slash[1] != '\0' ? "/" : "", remote->ref->repository);
     endpoint->mirror = true;
-    const char *scheme = colons == NULL ? remote_scheme(remote->op->images, host)
+    const char *scheme = colons == NULL ? remote_scheme(remote->transfer->client, host)
                          : ctr_starts_with(text, "http://") ? "http"
                                                             : "https";
     return endpoint_init(endpoint, remote, scheme, host, NULL, err);
 }
 
 int
-remote_init(struct remote *remote, struct image_op *op, const struct ctr_ref *ref,
-            const struct remote_wish *wish, struct ctr_error *err)
+ctr_remote_init(struct ctr_remote *remote, struct ctr_transfer *transfer,
+                const struct ctr_ref *ref, const struct ctr_remote_wish *wish,
+                struct ctr_error *err)
 {
     memset(remote, 0, sizeof *remote);
-    remote->op = op;
+    remote->transfer = transfer;
     remote->ref = ref;
     remote->credential = wish != NULL ? wish->credential : NULL;
     remote->push = wish != NULL && wish->push;
     remote->offline = wish != NULL && wish->offline;
     const struct ctr_conf_host *settings =
-        op->images->conf != NULL ? ctr_conf_host(op->images->conf, ref->host) : NULL;
+        transfer->client->conf != NULL ? ctr_conf_host(transfer->client->conf, ref->host)
+                                       : NULL;
     int rc = 0;
     for (size_t i = 0; rc == 0 && settings != NULL && !remote->push && !remote->offline &&
                        i < settings->n_mirrors;
@@ -91,22 +93,22 @@ remote_init(struct remote *remote, struct image_op *op, const struct ctr_ref *re
         rc = remote_add_mirror(remote, settings->mirrors[i], err);
     }
     if (rc == 0) {
-        struct endpoint *home = &remote->endpoints[remote->n_endpoints];
+        struct ctr_endpoint *home = &remote->endpoints[remote->n_endpoints];
         (void) snprintf(home->repository, sizeof home->repository, "%s", ref->repository);
-        rc = endpoint_init(home, remote, remote_scheme(op->images, ref->host), ref->host, wish,
-                           err);
+        rc = endpoint_init(home, remote, remote_scheme(transfer->client, ref->host), ref->host,
+                           wish, err);
     }
     if (rc < 0) {
-        remote_finish(remote);
+        ctr_remote_finish(remote);
     }
     return rc;
 }
 
 void
-remote_finish(struct remote *remote)
+ctr_remote_finish(struct ctr_remote *remote)
 {
     for (size_t i = 0; i < remote->n_endpoints; i++) {
-        struct endpoint *endpoint = &remote->endpoints[i];
+        struct ctr_endpoint *endpoint = &remote->endpoints[i];
         secret_destroy(endpoint->secret);
         secret_destroy(endpoint->identity);
         free(endpoint->challenges);
@@ -116,14 +118,14 @@ remote_finish(struct remote *remote)
     remote->n_endpoints = 0;
 }
 
-struct endpoint *
-remote_home(struct remote *remote)
+struct ctr_endpoint *
+ctr_remote_home(struct ctr_remote *remote)
 {
     return &remote->endpoints[remote->n_endpoints - 1];
 }
 
 void
-endpoint_put_down(struct endpoint *endpoint)
+endpoint_put_down(struct ctr_endpoint *endpoint)
 {
     (void) pthread_mutex_lock(&endpoint->mutex);
     endpoint->down = true;
@@ -131,7 +133,7 @@ endpoint_put_down(struct endpoint *endpoint)
 }
 
 bool
-endpoint_is_down(struct endpoint *endpoint)
+endpoint_is_down(struct ctr_endpoint *endpoint)
 {
     (void) pthread_mutex_lock(&endpoint->mutex);
     bool down = endpoint->down;
@@ -140,24 +142,53 @@ endpoint_is_down(struct endpoint *endpoint)
 }
 
 void
-remote_distrust(struct remote *remote)
+ctr_remote_distrust(struct ctr_remote *remote)
 {
     for (size_t i = 0; i + 1 < remote->n_endpoints; i++) {
         endpoint_put_down(&remote->endpoints[i]);
     }
 }
 
+/* --- where it may go on --- */
+
+const struct ctr_conf_host *
+ctr_endpoint_settings(const struct ctr_endpoint *endpoint)
+{
+    struct origin origin;
+    struct ctr_error ignored = CTR_ERROR_INIT;
+    return origin_parse(endpoint->root, &origin, &ignored) == 0
+               ? origin_settings(endpoint->remote->transfer->client->conf, &origin)
+               : NULL;
+}
+
+int
+ctr_endpoint_onward(const struct ctr_endpoint *endpoint, const char *url, const char *location,
+                    char **ret_url, bool *ret_foreign, struct ctr_error *err)
+{
+    struct origin home, to;
+    CTR_AUTO(free) char *next = origin_resolve(url, location, err);
+    int rc = next != NULL ? origin_parse(next, &to, err) : err->code;
+    rc = rc < 0 ? rc : origin_parse(endpoint->root, &home, err);
+    rc = rc < 0 ? rc
+                : http_check_onward(endpoint->remote->transfer->client->conf, &home, &to, err);
+    if (rc == 0) {
+        *ret_foreign = !origin_same(&home, &to);
+        *ret_url = ctr_steal(&next);
+    }
+    return rc;
+}
+
 /* --- failures in the registry's own words --- */
 
 /* From {"errors": [{"code", "message"}]}. */
 void
-remote_reason(const struct http_response *response, char ret[160])
+ctr_remote_reason(const struct ctr_http_response *response, char ret[160])
 {
     struct ctr_error ignored = CTR_ERROR_INIT;
     CTR_AUTO(json)
     json_t *body = response->body.length > 0
                        ? ctr_json_parse(response->body.data, response->body.length,
-                                        IMAGE_MAX_BODY, "error", &ignored)
+                                        CTR_MAX_ANSWER, "error", &ignored)
                        : NULL;
     const json_t *first = json_array_get(json_object_get(body, "errors"), 0);
     CTR_AUTO(free) char *code = ctr_printable(ctr_json_str(first, "code", ""));
@@ -166,7 +197,7 @@ remote_reason(const struct http_response *response, char ret[160])
 }
 
 static int
-remote_fail_rate(const struct http_response *response, const char *reason, const char *host,
+remote_fail_rate(const struct ctr_http_response *response, const char *reason, const char *host,
                  struct ctr_error *err)
 {
     char left[96] = "", wait[64] = "wait";
@@ -188,11 +219,11 @@ remote_fail_rate(const struct http_response *response, const char *reason, const
 }
 
 int
-remote_fail(const struct endpoint *endpoint, const struct http_response *response,
-            const char *what, struct ctr_error *err)
+ctr_remote_fail(const struct ctr_endpoint *endpoint, const struct ctr_http_response *response,
+                const char *what, struct ctr_error *err)
 {
     char reason[160];
-    remote_reason(response, reason);
+    ctr_remote_reason(response, reason);
     const char *host = endpoint->host, *repository = endpoint->repository;
     switch (response->status) {
     case 401:
@@ -231,10 +262,11 @@ status_may_go_away(long status)
 }
 
 int
-remote_again(const struct endpoint *endpoint, struct remote_loop *loop, int64_t retry_after)
+ctr_remote_again(const struct ctr_endpoint *endpoint, struct ctr_remote_loop *loop,
+                 int64_t retry_after)
 {
-    struct image_op *op = endpoint->remote->op;
-    const struct http_limits *limits = &op->images->limits;
+    struct ctr_transfer *transfer = endpoint->remote->transfer;
+    const struct ctr_http_limits *limits = &transfer->client->limits;
     if (++loop->tries >= (endpoint->mirror ? MIRROR_TRIES : limits->tries)) {
         return 0;
     }
@@ -245,14 +277,14 @@ remote_again(const struct endpoint *endpoint, struct remote_loop *loop, int64_t 
     if (retry_after * 1000 > wait) {
         wait = retry_after * 1000;
     }
-    return op_sleep(op, wait) ? -ECANCELED : 1;
+    return ctr_transfer_sleep(transfer, wait) ? -ECANCELED : 1;
 }
 
 /* A 401: one new login for each request. More, up to a limit, only where the refused secret was good for another thread's
  * request or may just have been: a token that is used up is no login that is refused. */
 static int
-remote_login(struct endpoint *endpoint, struct remote_loop *loop, unsigned seen,
-             const struct http_response *response, struct ctr_error *err)
+remote_login(struct ctr_endpoint *endpoint, struct ctr_remote_loop *loop, unsigned seen,
+             const struct ctr_http_response *response, struct ctr_error *err)
 {
     (void) pthread_mutex_lock(&endpoint->mutex);
     free(endpoint->challenges);
@@ -260,8 +292,8 @@ remote_login(struct endpoint *endpoint, struct remote_loop *loop, unsigned seen,
     bool refused = loop->renewed && endpoint->worked < seen && endpoint->in_flight == 0;
     loop->renewed = loop->renewed || endpoint->generation == seen;
     (void) pthread_mutex_unlock(&endpoint->mutex);
-    if (refused || ++loop->logins > endpoint->remote->op->images->limits.tries) {
-        return remote_fail(endpoint, response, "a login", err);
+    if (refused || ++loop->logins > endpoint->remote->transfer->client->limits.tries) {
+        return ctr_remote_fail(endpoint, response, "a login", err);
     }
     int rc = remote_authenticate(endpoint, seen, response->challenges, err);
     return rc < 0 ? rc : 1;
@@ -269,7 +301,7 @@ remote_login(struct endpoint *endpoint, struct remote_loop *loop, unsigned seen,
 
 /* A secret whose time is up is renewed before the registry has to ask, so that an upload is not begun in vain. */
 static int
-remote_renew(struct endpoint *endpoint, struct ctr_error *err)
+remote_renew(struct ctr_endpoint *endpoint, struct ctr_error *err)
 {
     CTR_AUTO(free) char *challenges = NULL;
     (void) pthread_mutex_lock(&endpoint->mutex);
@@ -284,8 +316,9 @@ remote_renew(struct endpoint *endpoint, struct ctr_error *err)
 }
 
 int
-remote_try(struct endpoint *endpoint, struct remote_loop *loop, struct http_call *call,
-           struct http_response *response, struct ctr_error *err)
+ctr_remote_try(struct ctr_endpoint *endpoint, struct ctr_remote_loop *loop,
+               struct ctr_http_call *call, struct ctr_http_response *response,
+               struct ctr_error *err)
 {
     int rc = call->anonymous ? 0 : remote_renew(endpoint, err);
     if (rc < 0) {
@@ -297,7 +330,7 @@ remote_try(struct endpoint *endpoint, struct remote_loop *loop, struct http_call
     endpoint->in_flight++;
     (void) pthread_mutex_unlock(&endpoint->mutex);
     call->secret = secret;
-    rc = http_request(endpoint->remote->op, call, response, err);
+    rc = http_request(endpoint->remote->transfer, call, response, err);
     call->secret = NULL;
     secret_destroy(secret);
     (void) pthread_mutex_lock(&endpoint->mutex);
@@ -313,9 +346,9 @@ remote_try(struct endpoint *endpoint, struct remote_loop *loop, struct http_call
     if (!again) {
         return rc;
     }
-    int more = remote_again(endpoint, loop, response->retry_after);
+    int more = ctr_remote_again(endpoint, loop, response->retry_after);
     if (more == -ECANCELED) {
-        return op_fail_cancelled(err);
+        return ctr_fail_cancelled(err);
     }
     if (more == 0 && rc < 0) {
         return ctr_prefix(err, "given up after %d tries", loop->tries);
@@ -324,13 +357,13 @@ remote_try(struct endpoint *endpoint, struct remote_loop *loop, struct http_call
 }
 
 int
-remote_ask(struct endpoint *endpoint, struct http_call *call, struct http_response *response,
-           struct ctr_error *err)
+ctr_remote_ask(struct ctr_endpoint *endpoint, struct ctr_http_call *call,
+               struct ctr_http_response *response, struct ctr_error *err)
 {
-    struct remote_loop loop = {0};
+    struct ctr_remote_loop loop = {0};
     int rc = 1;
     while (rc == 1) {
-        rc = remote_try(endpoint, &loop, call, response, err);
+        rc = ctr_remote_try(endpoint, &loop, call, response, err);
     }
     return rc;
 }
