@@ -5,7 +5,7 @@
  *     tail.c    the file is also the queue: readers follow its writer, so that memory is bounded and nothing waits for a slow reader
  *     inflate.c file -> decompressed bytes -> diff_id -> pipe           one thread per layer
  *     flow.c    runs that, and the storage plugin on the pipe's other end
- *     layers.c  all layers of an image: who fetches, who unpacks, what counts when
+ *     layers.c  all layers of an image: who fetches, who unpacks, what counts when; layer-task.c: one of them; layer-stack.c: as one key
  *
  * A layer counts only when its blob is whole and on stable storage, its diff_id is the config's, and the plugin has read all of it.
  */

@@ -1,49 +1,18 @@
 /*
- * All layers of an image: into the store, through the decompressor, into a storage.
+ * All layers of an image: the plan, and the threads that carry it out. What happens to one layer is in layer-task.c, the storages that know no
+ * layers are in layer-stack.c.
  *
  * Two kinds of workers share nothing but the layers' tails (tail.c). Fetchers never wait for unpackers, so any number of either does
  * the work, one after the other on the caller's thread if no other thread can be had. Three ways to end, decided before they
  * start: layers are only checked against their diff_ids; or each goes into the storage by itself, several at once, and the chain is made
  * of them; or, where the storage knows no layers, all go in order into one key, which is committed.
  */
-#include "core/image/flow.h"
+#include "core/image/layers.h"
 
 #define LAYERS_FETCHERS 4
 #define LAYERS_UNPACKERS 3
 
-enum layers_way {
-    WAY_CHECK, /* no storage, or it has the chain */
-    WAY_EACH,  /* layers by themselves */
-    WAY_STACK, /* all into one key */
-};
-
-struct layer_task {
-    struct layer_source source;
-    const json_t *urls; /* of a foreign layer that is wanted from there */
-    struct tail tail;
-    bool known;   /* blob and diff_id have been seen to belong together */
-    bool stored;  /* the blob is in the store */
-    bool present; /* nothing is to be done */
-};
-
-struct layers {
-    struct image_op *op;
-    const struct layers_job *job;
-    enum layers_way way;
-    struct layer_task *tasks;
-    size_t *order; /* of the work: largest first where any order will do */
-    size_t n;
-    json_t *chains;
-    json_t *have; /* diff_ids that the storage has, WAY_EACH */
-    pthread_mutex_t mutex;
-    size_t next_fetch, next_unpack;
-    uint64_t made;
-    bool stale; /* a layer's download was lost */
-    int rc;
-    struct ctr_error err;
-};
-
-static const char *
+const char *
 layers_chain_id(const struct layers *layers)
 {
     return layers->n == 0 ? IMAGE_EMPTY_CHAIN
@@ -108,182 +77,7 @@ fetch_worker(void *arg)
     }
 }
 
-/* A stored blob is opened only when its turn comes. */
-static int
-task_open(struct layers *layers, struct layer_task *task, struct tail_reader *ret,
-          struct ctr_error *err)
-{
-    if (task->stored) {
-        CTR_AUTO(fd) int fd = -1;
-        int rc = ctr_blob_open(layers->op->images->store, task->source.digest, &fd, NULL, err);
-        rc = rc < 0 ? rc : tail_begin(&task->tail, TAIL_STORED, fd, task->source.size, err);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return tail_open(&task->tail, layers->op, ret, err);
-}
-
-/* --- checking --- */
-
-static int
-task_check(struct layers *layers, struct layer_task *task, struct tail_reader *reader,
-           struct ctr_error *err)
-{
-    struct ctr_images *images = layers->op->images;
-    struct image_claim claim;
-    char known[72];
-    int rc = claim_take(images, layers->op, &claim, "diff_id", task->source.digest, err);
-    if (rc < 0) {
-        return rc;
-    }
-    bool done = layer_diff_id(images, task->source.digest, known) == 0 &&
-                strcmp(known, task->source.diff_id) == 0;
-    if (!done) {
-        rc = layer_follow(reader, &task->source, NULL, NULL, "Verifying Checksum", NULL, err);
-    }
-    if (rc == 0 || rc == -EBADMSG) {
-        struct ctr_error inner = CTR_ERROR_INIT;
-        int settled = tail_settle(reader, &inner);
-        rc = settled < 0 ? ctr_fail(err, settled, "%s", inner.msg) : rc;
-    }
-    if (rc == 0 && !done) {
-        rc = layer_remember(images, task->source.digest, task->source.diff_id, err);
-    }
-    claim_give(images, &claim);
-    return rc;
-}
-
-/* --- each layer by itself --- */
-
-struct layer_key {
-    struct ctr_storage *storage;
-    uint64_t max;
-    char name[128];
-};
-
-static int
-layer_key_apply(void *arg, int fd, struct ctr_error *err)
-{
-    const struct layer_key *key = arg;
-    return storage_layer_apply(key->storage, key->name, fd, key->max, err);
-}
-
-/* What an earlier failure left under the key goes first. */
-static int
-task_apply(struct layers *layers, struct layer_task *task, struct tail_reader *reader,
-           struct ctr_error *err)
-{
-    struct ctr_storage *storage = layers->job->storage;
-    struct layer_key key = {.storage = storage, .max = task->source.max};
-    (void) snprintf(key.name, sizeof key.name, "layer-%s", task->source.diff_id + 7);
-    int rc = storage_layer_remove(storage, key.name, err);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = flow_run(reader, &task->source, layer_key_apply, &key, ctr_storage_plugin(storage),
-                  err);
-    rc = rc < 0 ? rc : storage_layer_commit(storage, key.name, task->source.diff_id, err);
-    if (rc < 0) {
-        struct ctr_error ignored = CTR_ERROR_INIT;
-        (void) storage_layer_remove(storage, key.name, &ignored);
-        return rc;
-    }
-    return layer_remember(layers->op->images, task->source.digest, task->source.diff_id, err);
-}
-
-static bool
-layers_have(struct layers *layers, const char *diff_id)
-{
-    (void) pthread_mutex_lock(&layers->mutex);
-    bool have = json_object_get(layers->have, diff_id) != NULL;
-    (void) pthread_mutex_unlock(&layers->mutex);
-    return have;
-}
-
-static void
-have_add(void *arg, const char *name, int32_t state)
-{
-    if (state == CTR_STORAGE_LAYER) {
-        (void) json_object_set_new(arg, name, json_true());
-    }
-}
-
-/* Asks the storage anew: another operation may have brought some. */
-static int
-layers_look(struct layers *layers, struct ctr_error *err)
-{
-    json_t *have = json_object();
-    int rc = have == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
-                          : storage_each(layers->job->storage, have_add, have, err);
-    (void) pthread_mutex_lock(&layers->mutex);
-    if (rc == 0) {
-        json_t *before = layers->have;
-        layers->have = have;
-        have = before;
-    }
-    (void) pthread_mutex_unlock(&layers->mutex);
-    json_decref(have);
-    return rc;
-}
-
-static int
-task_each(struct layers *layers, struct layer_task *task, struct tail_reader *reader,
-          struct ctr_error *err)
-{
-    struct ctr_images *images = layers->op->images;
-    struct image_claim claim;
-    int rc = claim_take(images, layers->op, &claim, ctr_storage_name(layers->job->storage),
-                        task->source.diff_id, err);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = layers_look(layers, err);
-    bool have = rc == 0 && layers_have(layers, task->source.diff_id);
-    if (rc == 0 && !have) {
-        rc = task_apply(layers, task, reader, err);
-    }
-    claim_give(images, &claim);
-    return have ? task_check(layers, task, reader, err) : rc;
-}
-
 /* --- workers that unpack --- */
-
-/* All that an image unpacks to counts, not only each layer. */
-static int
-layers_count(struct layers *layers, const struct tail_reader *reader, uint64_t max,
-             struct ctr_error *err)
-{
-    (void) pthread_mutex_lock(&layers->mutex);
-    layers->made += reader->made;
-    bool over = max > 0 && layers->made > max;
-    (void) pthread_mutex_unlock(&layers->mutex);
-    return over ? ctr_fail(err, -EFBIG,
-                           "it unpacks to more than %llu bytes; raise [engine] max_image if "
-                           "that is right",
-                           (unsigned long long) max)
-                : 0;
-}
-
-/* Of each round of a download; a blob that is begun anew is unpacked anew. */
-static int
-task_unpack(struct layers *layers, struct layer_task *task, struct ctr_error *err)
-{
-    for (;;) {
-        struct tail_reader reader;
-        int rc = task_open(layers, task, &reader, err);
-        if (rc < 0) {
-            return rc;
-        }
-        rc = layers->way == WAY_EACH ? task_each(layers, task, &reader, err)
-                                     : task_check(layers, task, &reader, err);
-        rc = rc < 0 ? rc : layers_count(layers, &reader, task->source.max, err);
-        tail_close(&reader);
-        if (rc != -ESTALE) {
-            return rc;
-        }
-    }
-}
 
 static void
 unpack_tasks(struct layers *layers)
@@ -305,96 +99,6 @@ unpack_tasks(struct layers *layers)
         }
         layers_note(layers, rc, &err);
     }
-}
-
-/* --- all layers into one key --- */
-
-struct stack {
-    struct layers *layers;
-    struct ctr_storage *storage;
-    char key[128];
-};
-
-static int
-stack_apply(void *arg, int fd, struct ctr_error *err)
-{
-    const struct stack *stack = arg;
-    return storage_apply(stack->storage, stack->key, fd, err);
-}
-
-/* A storage that takes one call at a time is not held for as long as a download takes: the blob is whole before. */
-static int
-stack_layer(struct stack *stack, struct layer_task *task, struct ctr_error *err)
-{
-    struct layers *layers = stack->layers;
-    struct tail_reader reader;
-    int rc = 0;
-    do {
-        rc = task_open(layers, task, &reader, err);
-        if (rc < 0) {
-            return rc;
-        }
-        rc = tail_settle(&reader, err);
-        if (rc == 0) {
-            rc = flow_run(&reader, &task->source, stack_apply, stack,
-                          ctr_storage_plugin(stack->storage), err);
-        }
-        tail_close(&reader);
-    } while (rc == -ESTALE);
-    rc = rc < 0 ? rc
-                : layer_remember(layers->op->images, task->source.digest, task->source.diff_id,
-                                 err);
-    if (rc == 0) {
-        ctr_transfer_step(&layers->op->transfer, task->source.digest, "Pull complete", 0, 0);
-    }
-    return rc;
-}
-
-static int
-stack_build(struct stack *stack, struct ctr_error *err)
-{
-    struct layers *layers = stack->layers;
-    const struct ctr_conf *conf = layers->op->images->conf;
-    int rc = ctr_storage_remove(stack->storage, stack->key, err); /* of an earlier failure */
-    rc = rc < 0 ? rc
-                : storage_prepare(stack->storage, stack->key, NULL,
-                                  conf != NULL ? conf->engine.max_image : 0, err);
-    if (rc < 0) {
-        return rc;
-    }
-    for (size_t i = 0; i < layers->n && rc == 0; i++) {
-        rc = ctr_transfer_cancelled(&layers->op->transfer)
-                 ? ctr_fail_cancelled(err)
-                 : stack_layer(stack, &layers->tasks[i], err);
-    }
-    const char *chain = layers_chain_id(layers);
-    rc = rc < 0 ? rc : storage_commit(stack->storage, stack->key, chain, err);
-    if (rc < 0) {
-        struct ctr_error ignored = CTR_ERROR_INIT;
-        (void) ctr_storage_remove(stack->storage, stack->key, &ignored);
-        return rc;
-    }
-    return snapshot_record(layers->op->images, stack->storage, chain, layers->job->manifest,
-                           layers->n, err);
-}
-
-/* 1: another operation has built it meanwhile. */
-static int
-stack_run(struct layers *layers, struct ctr_error *err)
-{
-    struct ctr_images *images = layers->op->images;
-    struct stack stack = {.layers = layers, .storage = layers->job->storage};
-    const char *chain = layers_chain_id(layers);
-    (void) snprintf(stack.key, sizeof stack.key, "unpack-%s", chain + 7);
-    struct image_claim claim;
-    int rc =
-        claim_take(images, layers->op, &claim, ctr_storage_name(stack.storage), chain, err);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = snapshot_is_ready(images, stack.storage, chain) ? 1 : stack_build(&stack, err);
-    claim_give(images, &claim);
-    return rc;
 }
 
 static void *

@@ -4,9 +4,9 @@
  * name a repeated layer by one, which is looked up among the archive's own names; all others are refused.
  */
 #include "core/image/load.h"
+#include "core/image/stream.h"
 #include <archive.h>
 #include <archive_entry.h>
-#include <poll.h>
 
 #define ARCHIVE_PIECE ((size_t) 256 << 10)
 #define ARCHIVE_MAX_ENTRIES 100000
@@ -23,32 +23,20 @@ struct unpacker {
     size_t entries;
 };
 
-/* libarchive's source: waits in short steps, so that a cancel is seen. */
+/* libarchive's source. */
 static la_ssize_t
 on_read(struct archive *archive, void *arg, const void **ret)
 {
     struct unpacker *unpacker = arg;
-    for (;;) {
-        if (ctr_transfer_cancelled(&unpacker->load->op.transfer)) {
-            archive_set_error(archive, ECANCELED, "cancelled");
-            return -1;
-        }
-        struct pollfd wait = {.fd = unpacker->fd, .events = POLLIN};
-        int ready = poll(&wait, 1, 200);
-        if (ready == 0 || (ready < 0 && errno == EINTR)) {
-            continue;
-        }
-        ssize_t n = read(unpacker->fd, unpacker->piece, ARCHIVE_PIECE);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-            continue;
-        }
-        if (n < 0) {
-            archive_set_error(archive, errno, "read: %s", strerror(errno));
-            return -1;
-        }
-        *ret = unpacker->piece;
-        return n;
+    struct ctr_error err = CTR_ERROR_INIT;
+    ssize_t n =
+        stream_read(&unpacker->load->op, unpacker->fd, unpacker->piece, ARCHIVE_PIECE, &err);
+    if (n < 0) {
+        archive_set_error(archive, (int) -n, "%s", err.msg);
+        return -1;
     }
+    *ret = unpacker->piece;
+    return n;
 }
 
 static int

@@ -18,22 +18,6 @@ docker_file(const struct load *load, const char *path)
     return ctr_json_str(file, "digest", NULL) != NULL ? file : NULL;
 }
 
-static const char *
-docker_layer_type(struct load *load, const char *digest)
-{
-    CTR_AUTO(fd) int fd = -1;
-    struct ctr_error ignored = CTR_ERROR_INIT;
-    uint8_t magic[4] = {0};
-    size_t n = 0;
-    if (ctr_blob_open(load->op.images->store, digest, &fd, NULL, &ignored) == 0) {
-        (void) ctr_read_all(fd, magic, sizeof magic, &n);
-    }
-    if (magic[0] == 0x1f && magic[1] == 0x8b) {
-        return MEDIA_OCI_TAR "+gzip";
-    }
-    return memcmp(magic, "\x28\xb5\x2f\xfd", 4) == 0 ? MEDIA_OCI_TAR "+zstd" : MEDIA_OCI_TAR;
-}
-
 static int
 docker_add_layers(struct load *load, const json_t *paths, json_t *layers, struct ctr_error *err)
 {
@@ -47,9 +31,12 @@ docker_add_layers(struct load *load, const json_t *paths, json_t *layers, struct
                             json_is_string(path) ? json_string_value(path) : "");
         }
         const char *digest = ctr_json_str(file, "digest", "");
-        json_t *layer =
-            json_pack("{s:s, s:s, s:I}", "mediaType", docker_layer_type(load, digest), "digest",
-                      digest, "size", (json_int_t) ctr_json_int(file, "size", 0));
+        const char *type = NULL;
+        if (layer_media_type(load->op.images->store, digest, &type, err) < 0) {
+            return ctr_prefix(err, "layer \"%.200s\"", json_string_value(path));
+        }
+        json_t *layer = json_pack("{s:s, s:s, s:I}", "mediaType", type, "digest", digest,
+                                  "size", (json_int_t) ctr_json_int(file, "size", 0));
         if (json_array_append_new(layers, layer) < 0) {
             return ctr_fail(err, -ENOMEM, "out of memory");
         }

@@ -17,17 +17,6 @@ struct prune {
 
 /* --- filters --- */
 
-/* "key" or "key=value" */
-static bool
-label_matches(const json_t *labels, const char *filter)
-{
-    const char *equals = strchr(filter, '=');
-    CTR_AUTO(free)
-    char *key = equals != NULL ? strndup(filter, (size_t) (equals - filter)) : strdup(filter);
-    const char *value = key != NULL ? ctr_json_str(labels, key, NULL) : NULL;
-    return value != NULL && (equals == NULL || strcmp(value, equals + 1) == 0);
-}
-
 /* How many of the filter's labels the image has. */
 static size_t
 labels_matched(const struct prune *prune, const char *filter, const json_t *labels)
@@ -36,7 +25,7 @@ labels_matched(const struct prune *prune, const char *filter, const json_t *labe
     json_t *text = NULL;
     json_array_foreach(json_object_get(prune->wanted->filters, filter), i, text)
     {
-        n += label_matches(labels, json_string_value(text));
+        n += ctr_json_has(labels, json_string_value(text));
     }
     return n;
 }

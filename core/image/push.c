@@ -2,7 +2,7 @@
  * Pushing: what a reference names is gathered from the store and checked to be whole; then its blobs go up, three at a time, then the
  * manifests, then the index, and last of all the tag. A registry so never names what it has not got.
  */
-#include "core/image/image-priv.h"
+#include "core/image/documents.h"
 
 #define PUSH_THREADS 3
 #define PUSH_MAX_SOURCES 4
@@ -54,9 +54,6 @@ push_add_blob(struct push *push, const json_t *descriptor, json_t *blobs, struct
 static json_t *
 push_read(struct push *push, const char *digest, struct ctr_error *err)
 {
-    struct ctr_store *store = push->op.images->store;
-    CTR_AUTO(free) char *bytes = NULL;
-    size_t length = 0;
     if (!ctr_is_digest(digest)) {
         (void) ctr_fail(err, -EBADMSG, "an index names something without a digest");
         return NULL;
@@ -64,14 +61,11 @@ push_read(struct push *push, const char *digest, struct ctr_error *err)
     if (lease_add(&push->op, digest, err) < 0) {
         return NULL;
     }
-    if (!ctr_blob_exists(store, digest, NULL)) {
+    if (!ctr_blob_exists(push->op.images->store, digest, NULL)) {
         (void) ctr_fail(err, -ENOENT, "%s is not here", digest);
         return NULL;
     }
-    if (ctr_blob_read(store, digest, CTR_MAX_DOCUMENT, &bytes, &length, err) < 0) {
-        return NULL;
-    }
-    return ctr_json_parse(bytes, length, CTR_MAX_DOCUMENT, digest, err);
+    return document_read(push->op.images, digest, NULL, err);
 }
 
 static int

@@ -1,28 +1,10 @@
 /*
- * Verify: every blob is hashed again and every layer compared with its diff_id. What is damaged is set aside, so that it counts as missing; what is missing
- * comes again from the registry that the image's name says.
+ * Verify: all images, or one, down to each blob (verify-blob.c); what is missing or damaged comes again where that is wanted (verify-heal.c).
  */
+#include "core/image/verify.h"
 #include "core/image/documents.h"
-#include "core/image/stream.h"
 
 #define VERIFY_MAX_INDEX ((size_t) 64 << 20) /* index.json of the store */
-
-enum blob_state { BLOB_WHOLE, BLOB_MISSING, BLOB_DAMAGED };
-
-struct verify {
-    struct image_op op;
-    bool heal;
-    struct ctr_storage *storage;
-    const struct ctr_progress *progress;
-    const char *only; /* the digest, or the record's key, that was asked for; NULL: all */
-    json_t
-        *states; /* {"digest" or "digest diff_id": enum blob_state}: each is looked at once */
-    json_t *answer;
-    /* of the record at work */
-    json_t *entry;
-    json_t *platforms; /* {text: true} that lack something, "" where it is not known */
-    struct ctr_error *err;
-};
 
 /* A document on the way down. */
 struct place {
@@ -33,89 +15,7 @@ struct place {
     size_t n;             /* layers of a manifest, or documents below an index that are here */
 };
 
-static int
-verify_fail_memory(struct verify *verify)
-{
-    return ctr_fail(verify->err, -ENOMEM, "out of memory");
-}
-
-/* --- one blob --- */
-
-static int
-blob_hash(struct verify *verify, const char *digest)
-{
-    return stream_blob(&verify->op, digest, "Verifying", NULL, NULL, verify->err);
-}
-
-/* Hash and diff_id in one pass. */
-static int
-layer_hash(struct verify *verify, const json_t *descriptor, const char *diff_id)
-{
-    const struct ctr_images *images = verify->op.images;
-    const char *digest = ctr_json_str(descriptor, "digest", "");
-    struct layer_source source = {
-        .digest = digest,
-        .media_type = ctr_json_str(descriptor, "mediaType", ""),
-        .size = (uint64_t) ctr_json_int(descriptor, "size", 0),
-        .max = images->conf != NULL ? images->conf->engine.max_image : 0,
-        .diff_id = diff_id,
-    };
-    int rc = layer_read(&verify->op, &source, NULL, NULL, "Verifying", NULL, verify->err);
-    char known[72];
-    if (rc == 0 &&
-        (layer_diff_id(verify->op.images, digest, known) < 0 || strcmp(known, diff_id) != 0)) {
-        rc = layer_remember(verify->op.images, digest, diff_id, verify->err);
-    }
-    return rc;
-}
-
-/* diff_id NULL: no layer, or one of which nothing is known. */
-static int
-blob_look(struct verify *verify, const json_t *descriptor, const char *diff_id,
-          enum blob_state *ret)
-{
-    const char *digest = ctr_json_str(descriptor, "digest", "");
-    int rc = lease_add(&verify->op, digest, verify->err);
-    if (rc < 0) {
-        return rc;
-    }
-    if (!ctr_blob_exists(verify->op.images->store, digest, NULL)) {
-        *ret = BLOB_MISSING;
-        return 0;
-    }
-    rc = diff_id != NULL ? layer_hash(verify, descriptor, diff_id) : blob_hash(verify, digest);
-    if (rc == -EIO) {
-        (void) ctr_blob_set_aside(verify->op.images->store,
-                                  digest); /* the disk cannot read it */
-    }
-    *ret = rc < 0 ? BLOB_DAMAGED : BLOB_WHOLE;
-    return rc == -EBADMSG || rc == -EIO ? 0 : rc;
-}
-
-static int
-blob_state(struct verify *verify, const json_t *descriptor, const char *diff_id,
-           enum blob_state *ret)
-{
-    const char *digest = ctr_json_str(descriptor, "digest", "");
-    CTR_AUTO(free)
-    char *key = ctr_printf("%s%s%s", digest, diff_id != NULL ? " " : "",
-                           diff_id != NULL ? diff_id : "");
-    if (key == NULL) {
-        return verify_fail_memory(verify);
-    }
-    const json_t *known = json_object_get(verify->states, key);
-    if (known != NULL) {
-        *ret = (enum blob_state) json_integer_value(known);
-        return 0;
-    }
-    int rc = blob_look(verify, descriptor, diff_id, ret);
-    /* Also under its digest alone: then it belongs to an image. */
-    if (rc == 0 && (json_object_set_new(verify->states, key, json_integer(*ret)) < 0 ||
-                    json_object_set_new(verify->states, digest, json_integer(*ret)) < 0)) {
-        rc = verify_fail_memory(verify);
-    }
-    return rc;
-}
+/* --- the entry of a record --- */
 
 static int
 entry_count(struct verify *verify, const char *name, uint64_t n)
@@ -153,7 +53,7 @@ verify_blob(const struct place *place, const json_t *descriptor, const char *dif
 {
     enum blob_state state = BLOB_WHOLE;
     const char *digest = ctr_json_str(descriptor, "digest", "");
-    int rc = blob_state(place->verify, descriptor, diff_id, &state);
+    int rc = verify_blob_state(place->verify, descriptor, diff_id, &state);
     return rc < 0 ? rc : entry_note(place->verify, digest, state, place->platform);
 }
 
@@ -242,7 +142,7 @@ verify_document(struct place *place, const json_t *descriptor)
     struct verify *verify = place->verify;
     const char *digest = ctr_json_str(descriptor, "digest", "");
     enum blob_state state = BLOB_WHOLE;
-    int rc = blob_state(verify, descriptor, NULL, &state);
+    int rc = verify_blob_state(verify, descriptor, NULL, &state);
     rc = rc < 0 ? rc : entry_note(verify, digest, state, place->platform);
     if (rc < 0 || state != BLOB_WHOLE) {
         return rc;
@@ -254,105 +154,6 @@ verify_document(struct place *place, const json_t *descriptor)
     }
     return json_object_get(document, "manifests") != NULL ? verify_index(place, document)
                                                           : verify_manifest(place, document);
-}
-
-/* --- healing --- */
-
-/* The record that a pull by digest has made beside the one of the name. */
-static void
-heal_drop_name(struct verify *verify, const char *key)
-{
-    struct ctr_images *images = verify->op.images;
-    struct ctr_error ignored = CTR_ERROR_INIT;
-    (void) pthread_mutex_lock(&images->mutex);
-    (void) ctr_record_remove(images->store, "image", key, &ignored);
-    (void) pthread_mutex_unlock(&images->mutex);
-    (void) ctr_store_write_index(images->store, &ignored);
-}
-
-/* Pulls what the name's registry has under the digest, once for each platform that lacks something. */
-static int
-heal_pull(struct verify *verify, const char *key, const char *digest, struct ctr_error *err)
-{
-    struct ctr_ref ref;
-    int rc = ctr_ref_parse(key, &ref, err);
-    if (rc < 0) {
-        return rc;
-    }
-    ref.tag[0] = '\0';
-    memcpy(ref.digest, digest, sizeof ref.digest);
-    CTR_AUTO(free) char *by_digest = ctr_ref_full(&ref);
-    if (by_digest == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    struct ctr_error ignored = CTR_ERROR_INIT;
-    CTR_AUTO(json)
-    json_t *had = ctr_record_get(verify->op.images->store, "image", by_digest, &ignored);
-    const char *platform = NULL;
-    json_t *value = NULL;
-    json_object_foreach(verify->platforms, platform, value)
-    {
-        struct ctr_pull pull = {.reference = by_digest, .platform = platform};
-        rc =
-            rc < 0 ? rc : ctr_image_pull(verify->op.images, &pull, verify->progress, NULL, err);
-    }
-    if (had == NULL) {
-        heal_drop_name(verify, by_digest);
-    }
-    return rc;
-}
-
-static int
-heal_check(const struct verify *verify, const char *list, struct ctr_error *err)
-{
-    size_t i = 0;
-    json_t *digest = NULL;
-    json_array_foreach(json_object_get(verify->entry, list), i, digest)
-    {
-        const char *text = json_string_value(digest);
-        if (!ctr_blob_exists(verify->op.images->store, text, NULL)) {
-            return ctr_fail(err, -ENOENT, "blob %s is still missing", text);
-        }
-    }
-    return 0;
-}
-
-/* The image is whole again: ready to run, too, where a storage is given. */
-static int
-heal_unpack(struct verify *verify, const char *key, struct ctr_error *err)
-{
-    struct ctr_image image;
-    if (verify->storage == NULL) {
-        return 0;
-    }
-    int rc = ctr_image_resolve(verify->op.images, key, NULL, &image, err);
-    if (rc == 0) {
-        rc =
-            ctr_image_unpack(verify->op.images, &image, verify->storage, verify->progress, err);
-        ctr_image_finish(&image);
-    }
-    return rc;
-}
-
-/* 1: healed. */
-static int
-heal(struct verify *verify, const char *key, const char *digest)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    int rc = ctr_is_digest(key)
-                 ? ctr_fail(&err, -ENOENT, "it has no name that says from where to pull it")
-                 : heal_pull(verify, key, digest, &err);
-    rc = rc < 0 ? rc : heal_check(verify, "missing", &err);
-    rc = rc < 0 ? rc : heal_check(verify, "damaged", &err);
-    rc = rc < 0 ? rc : heal_unpack(verify, key, &err);
-    if (rc == -ECANCELED) {
-        return ctr_fail_cancelled(verify->err);
-    }
-    if (json_object_set_new(verify->entry, "healed", json_boolean(rc == 0)) < 0 ||
-        (rc < 0 && json_object_set_new(verify->entry, "error", json_string(err.msg)) < 0)) {
-        return verify_fail_memory(verify);
-    }
-    return rc == 0 ? 1 : 0;
 }
 
 /* --- records --- */
@@ -417,7 +218,8 @@ record_heal(struct verify *verify, const char *key, const json_t *value)
 {
     int rc = 1;
     for (int i = 0; rc == 1 && json_object_size(verify->platforms) > 0; i++) {
-        rc = i <= IMAGE_MAX_DEPTH ? heal(verify, key, ctr_json_str(value, "digest", "")) : 0;
+        rc = i <= IMAGE_MAX_DEPTH ? verify_heal(verify, key, ctr_json_str(value, "digest", ""))
+                                  : 0;
         if (rc == 1) {
             record_forget(verify);
             int looked = record_look(verify, value);
@@ -468,7 +270,7 @@ verify_stray(void *arg, const char *digest, uint64_t size)
     CTR_AUTO(json) json_t *descriptor = json_pack("{s:s}", "digest", digest);
     enum blob_state state = BLOB_WHOLE;
     int rc = descriptor == NULL ? verify_fail_memory(verify)
-                                : blob_state(verify, descriptor, NULL, &state);
+                                : verify_blob_state(verify, descriptor, NULL, &state);
     /* One that went meanwhile was garbage, and is missed by nobody. */
     return rc < 0 || state == BLOB_MISSING ? rc : entry_note(verify, digest, state, "");
 }
