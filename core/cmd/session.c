@@ -109,13 +109,20 @@ pass_signal(struct ctl_session *session, int number)
     quick_call(session, path);
 }
 
+/* From the process's first byte or the start's answer on, whichever comes first, the terminal is the process's. */
+static void
+take_terminal(const struct ctl_session *session)
+{
+    if (session->tty && session->use_stdin) {
+        ctl_tty_raw();
+    }
+}
+
 static void
 on_started(struct ctl_session *session)
 {
     session->started = true;
-    if (session->tty && session->use_stdin) {
-        ctl_tty_raw();
-    }
+    take_terminal(session);
     resize(session);
     for (size_t i = 0; i < session->n_pending; i++) {
         pass_signal(session, session->pending[i]);
@@ -184,6 +191,7 @@ read_stream(struct ctl_session *session)
         session->stdin_open = false;
         return;
     }
+    take_terminal(session);
     session->out_at = 0;
     session->out_end = (size_t) n;
 }

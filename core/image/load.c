@@ -36,7 +36,7 @@ load_close(struct load *load, int rc, const char *what, struct ctr_error *err)
     }
     if (rc < 0) {
         struct ctr_error left = CTR_ERROR_INIT;
-        (void) image_collect(images, 0, NULL, 0, &left);
+        (void) image_collect(images, 0, &load->storage, load->storage != NULL ? 1 : 0, &left);
         return ctr_prefix(err, "%s", what);
     }
     return 0;

@@ -555,7 +555,7 @@ tool_open(struct tool *tool, const char *profile, struct ctr_error *err)
                 : ctr_images_create(tool->store, tool->conf, tool->chain, &tool->images, err);
     if (rc == 0 && getenv("TOOL_HURRY") != NULL) {
         tool->images->client.limits = (struct ctr_http_limits){.connect_ms = 2000,
-                                                               .stall_s = 2,
+                                                               .stall_s = 1,
                                                                .stall_rate = 256,
                                                                .total_s = 20,
                                                                .tries = 5,

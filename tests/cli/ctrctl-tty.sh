@@ -69,7 +69,8 @@ t.read_until(b"got-word")
 t.end(9, "run -it")
 
 # Ctrl-C is typed into the container's terminal
-t = Terminal("run", "--rm", "-it", img, "python3", "-uc", "import time\ntry:\n print('ready')\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('interrupted')")
+# (in a loop: a signal that comes just before a sleep is not noticed before its end)
+t = Terminal("run", "--rm", "-it", img, "sh", "-c", "trap 'echo interrupted; exit 0' INT; echo ready; while :; do sleep 1; done")
 t.read_until(b"ready")
 t.type(b"\x03")
 t.read_until(b"interrupted")

@@ -28,7 +28,7 @@ reply(const uint8_t *data, size_t size, bool lines)
     }
     CTR_AUTO(buf) struct ctr_buf line = {0};
     json_t *message;
-    while (ctl_http_line(&http, &line, &message, &err) == 1) {
+    while (ctl_http_line(&http, &line, 1000, &message, &err) == 1) {
         json_decref(message);
     }
 }

@@ -51,9 +51,9 @@ by_tool() { # CASE PATTERN STORAGE
     grep -qE "^error.*($2)" "$T/out" || fail "$1 $3: not about \"$2\": $(cat "$T/out")"
     [ "$(cat "$T/rss")" -lt 131072 ] || fail "$1 $3: used $(cat "$T/rss") KiB of memory"
     echo "$1 $3: $(cat "$T/rss") KiB: $(grep ^error "$T/out" | cut -c1-220)"
-    # The layers before the cut one are whole, and storage-erofs keeps each by itself.
-    left=$(find "$T/own/data/ctr/storage" -type f -size +0 ! -name lock ! -path '*/blank*' 2>/dev/null)
-    [ "$1" != tar-cut-short ] || left=$(grep -v '/layers/[0-9a-f]*$' <<<"$left")
+    # An image that a load has let pass stays, and with it its whole layers, until it is removed.
+    ! tool resolve "$1" || tool rmi "$1" force || fail "$1 $3: rmi: $(cat "$T/out")"
+    left=$(find "$T/own/data/ctr/images/blobs" "$T/own/data/ctr/storage" -type f -size +0 ! -name lock ! -path '*/blank*' 2>/dev/null)
     [ -z "$left" ] || fail "$1 $3: left behind: $left"
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What a hostile or broken registry does to a pull (CASES.md, rows R and M, L4): each case is one line of what must come out of it.
 # Uses image-tool, the image room on a command line, against hreg. The limits are short ones (TOOL_HURRY).
+TMPDIR=$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/hostile/hreg.bash"
 

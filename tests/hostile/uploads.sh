@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What a hostile or broken registry does to a push, to a list of tags, to the list of referrers, and to a login (CASES.md, rows R).
+TMPDIR=$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/hostile/hreg.bash"
 need curl

@@ -613,6 +613,68 @@ test_layers_stay(void **state)
     assert_int_equal(count_states(f, CTR_STORAGE_LAYER), LAYERS);
 }
 
+static void
+layout_put(const struct fixture *f, const char *text, const void *bytes, size_t length,
+           char ret_digest[72])
+{
+    sha_of(bytes, length, ret_digest);
+    char *path = ctr_printf("%s/layout/%s%s", f->dir, text != NULL ? text : "blobs/sha256/",
+                            text != NULL ? "" : ret_digest + 7);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, length, file), length);
+    assert_int_equal(fclose(file), 0);
+    free(path);
+}
+
+/* The image as a folder; its config lies about the last layer. */
+static char *
+make_lying_layout(struct fixture *f)
+{
+    static const char version[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+    char *folder = ctr_printf("%s/layout", f->dir), was[72], is[72], digest[72];
+    char *blobs = ctr_printf("%s/blobs/sha256", folder);
+    assert_int_equal(ctr_mkdirs(blobs, 0700, &f->err), 0);
+    for (size_t i = 0; i < LAYERS; i++) {
+        layout_put(f, NULL, f->layers[i], f->served[2 + i].length, digest);
+    }
+    sha_of(f->config, strlen(f->config), was);
+    char *config = strdup(f->config), *manifest = strdup(f->manifest);
+    char *lie = strstr(config, f->diff_ids[LAYERS - 1]) + 20;
+    *lie = *lie == 'a' ? 'b' : 'a';
+    layout_put(f, NULL, config, strlen(config), is);
+    memcpy(strstr(manifest, was), is, strlen(is));
+    layout_put(f, NULL, manifest, strlen(manifest), digest);
+    char *index =
+        ctr_printf("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" MEDIA_OCI_MANIFEST
+                   "\",\"digest\":\"%s\",\"size\":%zu}]}",
+                   digest, strlen(manifest));
+    layout_put(f, "index.json", index, strlen(index), digest);
+    layout_put(f, "oci-layout", version, strlen(version), digest);
+    free(index);
+    free(config);
+    free(manifest);
+    free(blobs);
+    return folder;
+}
+
+/* A failed load leaves nothing in the store, and in the storage no layer without its blob. */
+static void
+test_load_fails(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_storage(f, "layers"), 0);
+    char *folder = make_lying_layout(f);
+    assert_int_equal(
+        ctr_image_load_dir(f->images, folder, f->storage, NULL, NULL, NULL, &f->err), -EBADMSG);
+    assert_non_null(strstr(f->err.msg, "the image config says"));
+    free(folder);
+    assert_int_equal(count_states(f, CTR_STORAGE_LAYER), 0);
+    assert_int_equal(count_states(f, CTR_STORAGE_WORKING), 0);
+    uint64_t size = 0;
+    assert_false(ctr_blob_exists(f->store, strrchr(f->served[2].path, '/') + 1, &size));
+}
+
 int
 main(void)
 {
@@ -627,6 +689,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_storage_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_together, setup, teardown),
         cmocka_unit_test_setup_teardown(test_layers_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_load_fails, setup, teardown),
     };
     (void) signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
