@@ -9,6 +9,13 @@ client_of(const struct ctr_request *request)
     return ctr_images_client(ctr_engine_images(request->engine));
 }
 
+/* Docker's word for no registry in particular. */
+static const char *
+host_or_hub(const char *host)
+{
+    return *host != '\0' ? host : "docker.io";
+}
+
 int
 api_ctr_registry(struct ctr_request *request, struct ctr_error *err)
 {
@@ -21,7 +28,7 @@ static int
 login(struct ctr_request *request, const char *host_key, const char *user_key,
       const char *secret_key, char *ret_plugin, struct ctr_error *err)
 {
-    const char *host = ctr_json_str(request->body, host_key, "");
+    const char *host = host_or_hub(ctr_json_str(request->body, host_key, ""));
     const char *user = ctr_json_str(request->body, user_key, "");
     const char *secret = ctr_json_str(request->body, secret_key, "");
     int rc = *user == '\0' || *secret == '\0'
@@ -54,7 +61,8 @@ api_auth(struct ctr_request *request, struct ctr_error *err)
 int
 api_ctr_logout(struct ctr_request *request, struct ctr_error *err)
 {
-    return ctr_registry_logout(client_of(request), api_query(request, "host"), err) < 0
+    return ctr_registry_logout(client_of(request), host_or_hub(api_query(request, "host")),
+                               err) < 0
                ? err->code
                : api_empty(request, 204);
 }

@@ -254,7 +254,7 @@ ctr_ref_short(const struct ctr_ref *ref)
 int
 ctr_registry_host(const char *text, char ret[256], struct ctr_error *err)
 {
-    static const char *const hub[] = {"", "index.docker.io", "registry-1.docker.io",
+    static const char *const hub[] = {"index.docker.io", "registry-1.docker.io",
                                       "registry.hub.docker.com"};
     const char *scheme = strstr(text, "://");
     const char *at = scheme != NULL ? scheme + 3 : text;
@@ -272,7 +272,7 @@ ctr_registry_host(const char *text, char ret[256], struct ctr_error *err)
             memcpy(host, "docker.io", sizeof "docker.io");
         }
     }
-    if (!is_host(host) || !reads_as_host(host)) {
+    if (!is_host(host) || !reads_as_host(host) || strpbrk(at + n, " \t\r\n") != NULL) {
         return ctr_fail(err, -EINVAL, "\"%.100s\" is no registry: HOST or HOST:PORT is wanted",
                         text);
     }

@@ -29,7 +29,7 @@ int ctr_ref_parse(const char *text, struct ctr_ref *ret, struct ctr_error *err);
 /* "docker.io/library/busybox:latest" (the store's key) or the short form that docker shows, "busybox:latest"; caller frees. */
 char *ctr_ref_full(const struct ctr_ref *ref);
 char *ctr_ref_short(const struct ctr_ref *ref);
-/* The host that a reference would name, out of what people and clients write: "https://index.docker.io/v1/" and "" are docker.io,
+/* The host that a reference would name, out of what people and clients write: "https://index.docker.io/v1/" is docker.io,
  * "HTTPS://Reg:5000/v2" is reg:5000. -EINVAL: no registry. */
 int ctr_registry_host(const char *text, char ret[256], struct ctr_error *err);
 

@@ -232,33 +232,6 @@ test_filters(void **state)
     assert_false(passes("{\"exited\":[\"0\"]}"));
 }
 
-static void
-test_registry_host(void **state)
-{
-    static const char *const good[][2] = {{"", "docker.io"},
-                                          {"docker.io", "docker.io"},
-                                          {"https://index.docker.io/v1/", "docker.io"},
-                                          {"registry-1.docker.io", "docker.io"},
-                                          {"HTTPS://Reg.Example:5000/v2/", "reg.example:5000"},
-                                          {"127.0.0.1:5000", "127.0.0.1:5000"},
-                                          {"[::1]:5000", "[::1]:5000"}};
-    static const char *const bad[] = {"a b", "user@host", "host\r\nx", "https://u:p@host/",
-                                      "word"};
-    struct ctr_error err = CTR_ERROR_INIT;
-    char host[256];
-    for (size_t i = 0; i < CTR_LENGTH(good); i++) {
-        assert_int_equal(ctr_registry_host(good[i][0], host, &err), 0);
-        assert_string_equal(host, good[i][1]);
-    }
-    for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
-        assert_int_equal(ctr_registry_host(bad[i], host, &err), -EINVAL);
-    }
-    char *longer = calloc(1, 400);
-    memset(longer, 'a', 300);
-    assert_int_equal(ctr_registry_host(longer, host, &err), -EINVAL);
-    free(longer);
-}
-
 static int
 auth(const char *header, struct ctr_docker_auth *ret, struct ctr_error *err)
 {
@@ -476,7 +449,6 @@ main(void)
         cmocka_unit_test(test_create_refused),
         cmocka_unit_test(test_exec),
         cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_registry_host),
         cmocka_unit_test(test_docker_auth),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_splice_half_close),

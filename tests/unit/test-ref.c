@@ -121,6 +121,33 @@ test_bad(void **state)
 }
 
 static void
+test_registry_host(void **state)
+{
+    static const char *const good[][2] = {{"https://index.docker.io", "docker.io"},
+                                          {"docker.io", "docker.io"},
+                                          {"https://index.docker.io/v1/", "docker.io"},
+                                          {"registry-1.docker.io", "docker.io"},
+                                          {"HTTPS://Reg.Example:5000/v2/", "reg.example:5000"},
+                                          {"127.0.0.1:5000", "127.0.0.1:5000"},
+                                          {"[::1]:5000", "[::1]:5000"}};
+    static const char *const bad[] = {"a b",  "user@host", "host\r\nx", "https://u:p@host/",
+                                      "word", "",          "https://",  "h.example/x y"};
+    struct ctr_error err = CTR_ERROR_INIT;
+    char host[256];
+    for (size_t i = 0; i < CTR_LENGTH(good); i++) {
+        assert_int_equal(ctr_registry_host(good[i][0], host, &err), 0);
+        assert_string_equal(host, good[i][1]);
+    }
+    for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
+        assert_int_equal(ctr_registry_host(bad[i], host, &err), -EINVAL);
+    }
+    char *longer = calloc(1, 400);
+    memset(longer, 'a', 300);
+    assert_int_equal(ctr_registry_host(longer, host, &err), -EINVAL);
+    free(longer);
+}
+
+static void
 test_platforms(void **state)
 {
     static const struct {
@@ -178,9 +205,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_platforms),
+        cmocka_unit_test(test_good),          cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_registry_host), cmocka_unit_test(test_platforms),
         cmocka_unit_test(test_scores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
