@@ -29,7 +29,7 @@ replay_record(struct tree *tree, const struct log_record *record, uint64_t base,
     }
     int result = tree_put(tree, &record->entry, &node, err);
     if (result == 0 && record->kind == CTR_LAYER_FILE && record->entry.bytes > 0) {
-        node->inode->block = (uint32_t) (base + record->block - 1);
+        tree_inode(tree, node)->where = (uint32_t) (base + record->block - 1);
     }
     return result;
 }
@@ -37,7 +37,7 @@ replay_record(struct tree *tree, const struct log_record *record, uint64_t base,
 static int
 replay(struct tree *tree, const struct tail *layer, uint64_t base, struct ctr_error *err)
 {
-    struct log_reader reader = log_read(layer->body, layer->length, layer->blocks);
+    struct log_reader reader = log_read(&layer->body, layer->blocks);
     struct log_record *record = malloc(sizeof *record);
     int result = record != NULL ? 1 : ctr_fail(err, -ENOMEM, "out of memory");
     while (result == 1) {
@@ -45,6 +45,7 @@ replay(struct tree *tree, const struct tail *layer, uint64_t base, struct ctr_er
         int put = result == 1 ? replay_record(tree, record, base, err) : 0;
         result = put < 0 ? put : result;
     }
+    log_reader_finish(&reader);
     free(record);
     return result;
 }
@@ -67,7 +68,6 @@ add_layer(const struct storage *self, struct tree *tree, const char *diff_id, ui
                    : fail_errno(err, "opening", path);
     }
     int result = tail_read(fd, TAIL_LAYER, path, &layer, err);
-    close(fd);
     if (result == 0 && layer.blocks > UINT32_MAX - base) {
         result = ctr_fail(err, -EFBIG, "the image would be larger than 16 TiB");
     }
@@ -77,7 +77,7 @@ add_layer(const struct storage *self, struct tree *tree, const char *diff_id, ui
         snprintf(ret->hex, sizeof ret->hex, "%s", diff_id + 7);
         ret->blocks = (uint32_t) layer.blocks;
     }
-    tail_finish(&layer);
+    close(fd);
     return result == 0 ? 0 : ctr_prefix(err, "layer %.19s", diff_id);
 }
 
@@ -88,21 +88,21 @@ write_chain(int fd, struct tree *tree, const struct part *parts, uint32_t n,
             struct ctr_error *err)
 {
     uint32_t data = 0;
-    struct tail tail = {.length = n * (size_t) PART_SIZE};
-    tail.body = calloc(1, tail.length + 1);
-    if (tail.body == NULL) {
+    uint8_t *body = calloc(n + 1u, PART_SIZE);
+    struct tail tail = {.body = {.bytes = body, .length = n * (uint64_t) PART_SIZE}};
+    if (body == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     for (uint32_t i = 0; i < n; i++) {
-        memcpy(tail.body + i * (size_t) PART_SIZE, parts[i].hex, HEX);
-        put_le(tail.body + i * (size_t) PART_SIZE + HEX, parts[i].blocks, 4);
+        memcpy(body + i * (size_t) PART_SIZE, parts[i].hex, HEX);
+        put_le(body + i * (size_t) PART_SIZE + HEX, parts[i].blocks, 4);
         data += parts[i].blocks;
     }
     int result = erofs_write(fd, tree, 1, data, &tail.blocks, &tail.inodes, err);
     if (result == 0) {
         result = tail_write(fd, tail.blocks * EROFS_BLOCK, TAIL_CHAIN, &tail, err);
     }
-    tail_finish(&tail);
+    free(body);
     return result;
 }
 
@@ -134,28 +134,33 @@ int
 chain_make(void *arg, const char *chain_id, const char *const *diff_ids, uint32_t n,
            struct ctr_error *err)
 {
-    const struct storage *self = arg;
+    struct storage *self = arg;
     char to[4096];
     if (!is_digest(chain_id)) {
         return ctr_fail(err, -EINVAL, "storage-erofs: '%.80s' is no chain ID", chain_id);
+    }
+    if (n > UINT16_MAX) {
+        return ctr_fail(err, -E2BIG, "the image has more than %d layers", UINT16_MAX);
     }
     digest_path(self, to, "chains", chain_id);
     if (access(to, F_OK) == 0) {
         return 0;
     }
-    struct tree tree;
     struct part *parts = calloc(n + 1u, sizeof *parts);
-    int result =
-        parts != NULL && tree_init(&tree) == 0 ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
-    if (result == 0) {
-        uint64_t base = 0;
-        for (uint32_t i = 0; i < n && result == 0; i++) {
-            result = add_layer(self, &tree, diff_ids[i], base, &parts[i], err);
-            base += parts[i].blocks;
-        }
-        result = result == 0 ? publish_chain(self, &tree, parts, n, to, err) : result;
-        tree_finish(&tree);
+    if (parts == NULL) {
+        return ctr_fail(err, -ENOMEM, "out of memory");
     }
+    (void) pthread_mutex_lock(&self->one_tree);
+    struct tree tree;
+    uint64_t base = 0;
+    int result = tree_init(&tree) == 0 ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < n && result == 0; i++) {
+        result = add_layer(self, &tree, diff_ids[i], base, &parts[i], err);
+        base += parts[i].blocks;
+    }
+    result = result == 0 ? publish_chain(self, &tree, parts, n, to, err) : result;
+    tree_finish(&tree);
+    (void) pthread_mutex_unlock(&self->one_tree);
     free(parts);
     return result;
 }
@@ -168,6 +173,7 @@ chain_read(const struct storage *self, const char *hex, struct chain *ret,
 {
     char path[4096];
     struct tail tail;
+    uint8_t in[PART_SIZE];
     *ret = (struct chain){0};
     path_of(self, path, "chains", hex);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -177,23 +183,22 @@ chain_read(const struct storage *self, const char *hex, struct chain *ret,
                    : fail_errno(err, "opening", path);
     }
     int result = tail_read(fd, TAIL_CHAIN, path, &tail, err);
-    close(fd);
     if (result == 0) {
         ret->meta_blocks = tail.blocks;
         ret->inodes = tail.inodes;
-        ret->n = (uint32_t) (tail.length / PART_SIZE);
+        ret->n = (uint32_t) (tail.body.length / PART_SIZE);
         ret->parts = calloc(ret->n + 1u, sizeof *ret->parts);
         result = ret->parts != NULL ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
     }
     for (uint32_t i = 0; result == 0 && i < ret->n; i++) {
-        const uint8_t *in = tail.body + i * (size_t) PART_SIZE;
+        int code = span_read(&tail.body, i * (uint64_t) PART_SIZE, in, sizeof in);
         memcpy(ret->parts[i].hex, in, HEX);
         ret->parts[i].blocks = (uint32_t) get_le(in + HEX, 4);
-        if (strspn(ret->parts[i].hex, "0123456789abcdef") != HEX) {
+        if (code != 0 || strspn(ret->parts[i].hex, "0123456789abcdef") != HEX) {
             result = ctr_fail(err, -EBADMSG, "storage-erofs: %s is damaged", path);
         }
     }
-    tail_finish(&tail);
+    close(fd);
     return result;
 }
 

@@ -92,6 +92,7 @@ storage_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err
         free(self);
         return result;
     }
+    (void) pthread_mutex_init(&self->one_tree, NULL);
     each_name(self, "tmp", sweep_tmp, NULL);
     each_name(self, "clones", sweep_clone, NULL);
     *ret_self = self;
@@ -99,8 +100,12 @@ storage_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err
 }
 
 static void
-storage_close(void *self)
+storage_close(void *arg)
 {
+    struct storage *self = arg;
+    if (self != NULL) {
+        (void) pthread_mutex_destroy(&self->one_tree);
+    }
     free(self);
 }
 

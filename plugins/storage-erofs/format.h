@@ -13,7 +13,7 @@
 
 /* Writes folders and inodes from block `first` on, and the superblock. Files' blocks count from the image's begin, or, with `data_behind`
  * data blocks that follow the metadata on the guest's disk, from the first of those. *ret_end is the block behind the metadata. Not yet
- * durable. */
+ * durable. The tree can only be finished afterwards. */
 int erofs_write(int fd, struct tree *tree, uint32_t first, uint32_t data_behind,
                 uint64_t *ret_end, uint64_t *ret_inodes, struct ctr_error *err);
 

@@ -24,6 +24,7 @@ enum {
 };
 
 struct layer {
+    struct storage *storage;
     int fd;
     struct log log;
     uint32_t next_block;
@@ -158,19 +159,20 @@ static int
 finish(struct layer *layer, struct ctr_error *err)
 {
     struct tree tree;
-    struct tail tail = {.blocks = layer->next_block - 1u,
-                        .body = layer->log.bytes,
-                        .length = layer->log.length};
+    struct tail tail = {.blocks = layer->next_block - 1u};
     uint64_t end = 0;
     int result = flush(layer, err);
+    result = result == 0 ? log_span(&layer->log, &tail.body, err) : result;
     if (result != 0) {
         return result;
     }
-    result = view_make(&tree, &layer->log, tail.blocks, err);
+    (void) pthread_mutex_lock(&layer->storage->one_tree);
+    result = view_make(&tree, &tail.body, tail.blocks, err);
     if (result == 0) {
         result = erofs_write(layer->fd, &tree, layer->next_block, 0, &end, &tail.inodes, err);
     }
     tree_finish(&tree);
+    (void) pthread_mutex_unlock(&layer->storage->one_tree);
     if (result == 0) {
         result = tail_write(layer->fd, end * EROFS_BLOCK, TAIL_LAYER, &tail, err);
     }
@@ -181,7 +183,8 @@ finish(struct layer *layer, struct ctr_error *err)
 }
 
 static int
-read_layer(int fd, int tar_fd, const struct ctr_storage_limits *limits, struct ctr_error *err)
+read_layer(struct storage *self, const char *key, int fd, int tar_fd,
+           const struct ctr_storage_limits *limits, struct ctr_error *err)
 {
     static const struct ctr_layer_ops ops = {.size = sizeof ops,
                                              .entry = on_entry,
@@ -189,18 +192,24 @@ read_layer(int fd, int tar_fd, const struct ctr_storage_limits *limits, struct c
                                              .end = on_end,
                                              .whiteout = on_whiteout,
                                              .opaque = on_opaque};
-    struct ctr_layer_limits walk = {.size = sizeof walk};
+    struct ctr_layer_limits walk = {.size = sizeof walk, .max_entries = TREE_NODES};
+    char spilled[4096], name[160];
     struct layer *layer = malloc(sizeof *layer);
     if (layer == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     memset(layer, 0, offsetof(struct layer, buffer));
+    layer->storage = self;
     layer->fd = fd;
+    snprintf(name, sizeof name, "log-%s", key);
+    path_of(self, spilled, "tmp", name);
+    layer->log = log_init(spilled);
     layer->next_block = 1;
     layer->at = layer->written_back = EROFS_BLOCK;
     if (limits != NULL) {
         walk.max_bytes = limits->max_bytes;
-        walk.max_entries = limits->max_entries;
+        bool fewer = limits->max_entries > 0 && limits->max_entries < TREE_NODES;
+        walk.max_entries = fewer ? limits->max_entries : TREE_NODES;
     }
     int result = ctr_layer_walk(tar_fd, &walk, &ops, layer, err);
     result = result == 0 ? finish(layer, err) : result;
@@ -215,7 +224,7 @@ int
 layer_apply(void *arg, const char *key, int32_t tar_fd, const struct ctr_storage_limits *limits,
             struct ctr_error *err)
 {
-    const struct storage *self = arg;
+    struct storage *self = arg;
     char path[4096];
     int result = check_new_key(self, key, err);
     if (result != 0) {
@@ -226,7 +235,7 @@ layer_apply(void *arg, const char *key, int32_t tar_fd, const struct ctr_storage
     if (fd < 0) {
         return fail_errno(err, "making", path);
     }
-    result = read_layer(fd, tar_fd, limits, err);
+    result = read_layer(self, key, fd, tar_fd, limits, err);
     close(fd);
     if (result != 0) {
         (void) unlink(path);

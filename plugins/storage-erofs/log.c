@@ -4,31 +4,60 @@
  */
 #include "plugins/storage-erofs/log.h"
 #include "plugins/storage-erofs/format.h"
+#include "plugins/storage-erofs/store.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { HEAD_SIZE = 52, XATTR_HEAD = 6, PATH_LIMIT = 4096 };
+enum { HEAD_SIZE = 52, XATTR_HEAD = 6, PATH_LIMIT = 4096, IN_MEMORY = 256 << 10 };
 #define LOG_MAX ((size_t) 1 << 30)
 
 /* --- writing --- */
 
 static int
-reserve(struct log *log, size_t length, struct ctr_error *err)
+spill(struct log *log, struct ctr_error *err)
 {
-    if (length > LOG_MAX - log->length) {
-        return ctr_fail(err, -E2BIG, "the layer's names and attributes take more than 1 GiB");
+    if (log->fd < 0) {
+        log->fd = open(log->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (log->fd < 0) {
+            return fail_errno(err, "making", log->path);
+        }
+        (void) unlink(log->path);
     }
-    if (log->length + length > log->capacity) {
-        size_t capacity = log->capacity + log->capacity / 2 + length + 65536;
-        uint8_t *bytes = realloc(log->bytes, capacity);
+    int code = write_at(log->fd, log->bytes, log->filled, log->spilled);
+    errno = -code;
+    log->spilled += log->filled;
+    log->filled = 0;
+    return code == 0 ? 0 : fail_errno(err, "writing", log->path);
+}
+
+/* Makes a buffer as large as it is asked for; what it holds stays. */
+static int
+reserve(uint8_t **buffer, size_t *capacity, size_t length, struct ctr_error *err)
+{
+    if (length > *capacity) {
+        size_t more = length < IN_MEMORY ? length * 2 : length;
+        uint8_t *bytes = realloc(*buffer, more);
         if (bytes == NULL) {
             return ctr_fail(err, -ENOMEM, "out of memory");
         }
-        log->bytes = bytes;
-        log->capacity = capacity;
+        *buffer = bytes;
+        *capacity = more;
     }
     return 0;
+}
+
+static int
+make_room(struct log *log, size_t length, struct ctr_error *err)
+{
+    if (length > LOG_MAX - log->filled - log->spilled) {
+        return ctr_fail(err, -E2BIG, "the layer's names and attributes take more than 1 GiB");
+    }
+    int result = log->filled > 0 && log->filled + length > IN_MEMORY ? spill(log, err) : 0;
+    return result == 0 ? reserve(&log->bytes, &log->capacity, log->filled + length, err)
+                       : result;
 }
 
 static uint8_t *
@@ -64,11 +93,11 @@ log_add_entry(struct log *log, const struct ctr_layer_entry *entry, uint32_t blo
     for (uint32_t i = 0; i < entry->n_xattrs; i++) {
         need += XATTR_HEAD + strlen(entry->xattrs[i].name) + 1 + entry->xattrs[i].length;
     }
-    int result = reserve(log, need, err);
+    int result = make_room(log, need, err);
     if (result != 0) {
         return result;
     }
-    uint8_t *at = log->bytes + log->length;
+    uint8_t *at = log->bytes + log->filled;
     put_le(at, entry->type, 2);
     put_le(at + 2, path, 2);
     put_le(at + 4, target_length, 2);
@@ -85,7 +114,7 @@ log_add_entry(struct log *log, const struct ctr_layer_entry *entry, uint32_t blo
     at = put_text(at + HEAD_SIZE, entry->path, path);
     at = put_text(at, target, target_length);
     at = put_xattrs(at, entry);
-    log->length = (size_t) (at - log->bytes);
+    log->filled = (size_t) (at - log->bytes);
     return 0;
 }
 
@@ -96,20 +125,83 @@ log_add_mark(struct log *log, enum log_kind kind, const char *path, struct ctr_e
     return log_add_entry(log, &mark, 0, err);
 }
 
+int
+log_span(struct log *log, struct span *ret, struct ctr_error *err)
+{
+    int result = log->fd >= 0 ? spill(log, err) : 0;
+    *ret = (struct span){.fd = log->fd, .length = log->spilled + log->filled};
+    ret->bytes = log->fd < 0 ? log->bytes : NULL;
+    return result;
+}
+
 void
 log_finish(struct log *log)
 {
+    if (log->fd >= 0) {
+        close(log->fd);
+    }
     free(log->bytes);
-    *log = (struct log){0};
+    *log = log_init(NULL);
 }
 
 /* --- reading --- */
 
+/* Makes sure that `length` bytes of the record at hand are in the buffer. */
+static int
+fill(struct log_reader *reader, size_t length, struct ctr_error *err)
+{
+    size_t have = reader->filled - reader->at;
+    if (have >= length) {
+        return 0;
+    }
+    uint64_t left = reader->span.length - reader->next;
+    if (length - have > left) {
+        return -EBADMSG;
+    }
+    int result = reserve(&reader->buffer, &reader->capacity,
+                         length > SPAN_PIECE ? length : SPAN_PIECE, err);
+    if (result != 0) {
+        return result;
+    }
+    memmove(reader->buffer, reader->buffer + reader->at, have);
+    size_t n = reader->capacity - have;
+    n = n < left ? n : (size_t) left;
+    result = span_read(&reader->span, reader->next, reader->buffer + have, n);
+    reader->next += n;
+    reader->at = 0;
+    reader->filled = have + n;
+    errno = -result;
+    return result == 0 || result == -EBADMSG ? result : fail_errno(err, "reading", "a layer");
+}
+
+/* Brings the whole record at hand into the buffer. */
+static int
+fill_record(struct log_reader *reader, struct ctr_error *err)
+{
+    int result = fill(reader, HEAD_SIZE, err);
+    if (result != 0) {
+        return result;
+    }
+    const uint8_t *in = reader->buffer + reader->at;
+    uint64_t n_xattrs = get_le(in + 6, 2);
+    size_t length = HEAD_SIZE + (size_t) (get_le(in + 2, 2) + get_le(in + 4, 2)) + 2;
+    result = fill(reader, length, err);
+    for (uint64_t i = 0; result == 0 && i < n_xattrs; i++) {
+        result = fill(reader, length + XATTR_HEAD, err);
+        if (result == 0) {
+            in = reader->buffer + reader->at + length;
+            length += XATTR_HEAD + (size_t) (get_le(in, 2) + get_le(in + 2, 4)) + 1;
+            result = fill(reader, length, err);
+        }
+    }
+    return result;
+}
+
 static const char *
 take_text(struct log_reader *reader, size_t length)
 {
-    const char *text = (const char *) reader->at;
-    if ((size_t) (reader->end - reader->at) <= length || strnlen(text, length + 1) != length) {
+    const char *text = (const char *) reader->buffer + reader->at;
+    if (strnlen(text, length + 1) != length) {
         return NULL;
     }
     reader->at += length + 1;
@@ -120,16 +212,13 @@ static bool
 take_xattrs(struct log_reader *reader, uint32_t n, struct log_record *ret)
 {
     for (uint32_t i = 0; i < n; i++) {
-        if (reader->end - reader->at < XATTR_HEAD) {
-            return false;
-        }
-        size_t name = (size_t) get_le(reader->at, 2),
-               value = (size_t) get_le(reader->at + 2, 4);
+        const uint8_t *in = reader->buffer + reader->at;
+        size_t name = (size_t) get_le(in, 2), value = (size_t) get_le(in + 2, 4);
         reader->at += XATTR_HEAD;
         ret->xattrs[i].name = take_text(reader, name);
-        ret->xattrs[i].value = reader->at;
+        ret->xattrs[i].value = reader->buffer + reader->at;
         ret->xattrs[i].length = value;
-        if (ret->xattrs[i].name == NULL || value > (size_t) (reader->end - reader->at)) {
+        if (ret->xattrs[i].name == NULL) {
             return false;
         }
         reader->at += value;
@@ -174,10 +263,7 @@ is_plausible(const struct log_reader *reader, const struct log_record *record)
 static bool
 take_record(struct log_reader *reader, struct log_record *ret)
 {
-    const uint8_t *in = reader->at;
-    if (reader->end - in < HEAD_SIZE) {
-        return false;
-    }
+    const uint8_t *in = reader->buffer + reader->at;
     size_t path = (size_t) get_le(in + 2, 2), target = (size_t) get_le(in + 4, 2);
     uint32_t n_xattrs = (uint32_t) get_le(in + 6, 2);
     if (path >= PATH_LIMIT || target >= PATH_LIMIT || n_xattrs > LOG_XATTRS_MAX) {
@@ -204,12 +290,23 @@ take_record(struct log_reader *reader, struct log_record *ret)
 int
 log_next(struct log_reader *reader, struct log_record *ret, struct ctr_error *err)
 {
-    if (reader->at == reader->end) {
+    if (reader->at == reader->filled && reader->next == reader->span.length) {
         return 0;
     }
-    return take_record(reader, ret) && is_plausible(reader, ret)
-               ? 1
+    int result = fill_record(reader, err);
+    if (result == 0 && take_record(reader, ret) && is_plausible(reader, ret)) {
+        return 1;
+    }
+    return result != 0 && result != -EBADMSG
+               ? result
                : ctr_fail(err, -EBADMSG,
                           "the list of a layer's entries is damaged; remove the image and pull "
                           "it again");
+}
+
+void
+log_reader_finish(struct log_reader *reader)
+{
+    free(reader->buffer);
+    reader->buffer = NULL;
 }

@@ -10,6 +10,7 @@
 #ifndef EROFS_LOG_H
 #define EROFS_LOG_H
 
+#include "plugins/storage-erofs/span.h"
 #include <ctr/layer.h>
 #include <stdbool.h>
 
@@ -22,14 +23,25 @@ enum log_kind { /* or an enum ctr_layer_type */
 
 /* --- writing --- */
 
+/* Held in memory while it is short, else in an unlinked file. */
 struct log {
-    uint8_t *bytes;
-    size_t length, capacity;
+    const char *path; /* where that file may be made */
+    int fd;           /* -1: none yet */
+    uint64_t spilled; /* bytes in it */
+    uint8_t *bytes;   /* the rest */
+    size_t filled, capacity;
 };
 
+static inline struct log
+log_init(const char *path)
+{
+    return (struct log){.path = path, .fd = -1};
+}
 int log_add_entry(struct log *log, const struct ctr_layer_entry *entry, uint32_t block,
                   struct ctr_error *err);
 int log_add_mark(struct log *log, enum log_kind kind, const char *path, struct ctr_error *err);
+/* What was written, as long as nothing more is. */
+int log_span(struct log *log, struct span *ret, struct ctr_error *err);
 void log_finish(struct log *log);
 
 /* --- reading --- */
@@ -38,20 +50,24 @@ struct log_record {
     uint32_t kind;
     uint32_t block; /* of a file with content: its first data block, from 1 */
     struct ctr_layer_entry
-        entry; /* of a mark only the path is set; all pointers lead into the log and xattrs */
+        entry; /* of a mark only the path is set; all pointers lead into the reader and xattrs, until the next record */
     struct ctr_layer_xattr xattrs[LOG_XATTRS_MAX];
 };
 
 struct log_reader {
-    const uint8_t *at, *end;
+    struct span span;
+    uint64_t next;   /* what of the span was not read yet */
     uint64_t blocks; /* data blocks of the layer: what a record may name */
+    uint8_t *buffer;
+    size_t at, filled, capacity;
 };
 
 static inline struct log_reader
-log_read(const uint8_t *bytes, size_t length, uint64_t blocks)
+log_read(const struct span *span, uint64_t blocks)
 {
-    return (struct log_reader){bytes, length > 0 ? bytes + length : bytes, blocks};
+    return (struct log_reader){.span = *span, .blocks = blocks};
 }
+void log_reader_finish(struct log_reader *reader);
 /* 1 with the next record, 0 at the end, -EBADMSG for one that cannot be ours. */
 int log_next(struct log_reader *reader, struct log_record *ret, struct ctr_error *err);
 

@@ -1,4 +1,4 @@
-EROFS_SOURCES := erofs.c names.c layer.c log.c tail.c view.c chain.c vmdk.c container.c tree.c write.c
+EROFS_SOURCES := erofs.c names.c layer.c log.c span.c tail.c view.c chain.c vmdk.c container.c tree.c write.c
 $(eval $(call ctr-plugin,storage-erofs,$(EROFS_SOURCES),ext2fs com_err,ext4 layer))
 
 EROFS_OBJECTS := $(call obj,$(addprefix $(here),$(EROFS_SOURCES)))

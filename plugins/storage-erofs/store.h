@@ -1,12 +1,13 @@
 /*
  * storage-erofs, inside: one instance, its folders, and what its files share. See ctr-storage-erofs(7) for what lies where.
  *
- * Nothing but the folder's name and two sizes is kept in memory, so slots may run side by side.
+ * Nothing but the folder's name, a size and a lock is kept in memory, so slots may run side by side.
  */
 #ifndef EROFS_STORE_H
 #define EROFS_STORE_H
 
 #include <ctr/storage.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,8 @@
 struct storage {
     char dir[3072];
     uint64_t bytes; /* of a container's disk */
+    pthread_mutex_t
+        one_tree; /* trees (tree.h) are made one after the other, so that memory holds one at most */
 };
 
 /* --- names.c --- */

@@ -16,25 +16,22 @@
 #ifndef EROFS_TAIL_H
 #define EROFS_TAIL_H
 
+#include "plugins/storage-erofs/span.h"
 #include <ctr/error.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #define TAIL_LAYER "ctrlayr1"
 #define TAIL_CHAIN "ctrchan1"
 
 struct tail {
     uint64_t blocks, inodes;
-    uint8_t *body; /* allocated */
-    size_t length;
+    struct span body;
 };
 
 /* Writes body and tail at `offset`. Not yet durable. */
 int tail_write(int fd, uint64_t offset, const char *kind, const struct tail *tail,
                struct ctr_error *err);
-/* Reads them; `name` is for messages. -EBADMSG if they are damaged. tail_finish frees the body, also after a failure. */
+/* Reads the tail and checks the body, which stays in the file; `name` is for messages. -EBADMSG if they are damaged. */
 int
 tail_read(int fd, const char *kind, const char *name, struct tail *ret, struct ctr_error *err);
-void tail_finish(struct tail *tail);
 
 #endif

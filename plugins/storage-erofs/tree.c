@@ -3,56 +3,129 @@
  */
 #include "plugins/storage-erofs/tree.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { MAX_LINKS = 40, FIRST_BUCKETS = 1024, MAX_NAME = 255 };
 
+/* --- the arrays --- */
+
+/* Zeros that take no memory until they are written to. */
+static void *
+map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at != MAP_FAILED ? at : NULL;
+}
+
+static void
+unmap(void *at, size_t bytes)
+{
+    if (at != NULL) {
+        (void) munmap(at, bytes);
+    }
+}
+
+int
+tree_fail_full(const struct tree *tree, struct ctr_error *err)
+{
+    return tree->n_nodes >= TREE_NODES
+               ? ctr_fail(err, -E2BIG,
+                          "more than the limit of %d files and folders in one image",
+                          TREE_NODES)
+               : ctr_fail(err, -E2BIG,
+                          "names, link targets and attributes of one image take more than the "
+                          "limit of %d MiB",
+                          TREE_TEXTS >> 20);
+}
+
+/* Room for a text, from an address that suits a struct xattr if `aligned`; 0 if there is none. */
+static uint32_t
+text_reserve(struct tree *tree, size_t length, bool aligned)
+{
+    uint32_t at = aligned ? (tree->end_texts + 3u) & ~3u : tree->end_texts;
+    if (length > TREE_TEXTS || at > TREE_TEXTS - length) {
+        return 0;
+    }
+    tree->end_texts = at + (uint32_t) length;
+    return at;
+}
+
+static uint32_t
+text_add(struct tree *tree, const char *text, size_t length)
+{
+    uint32_t at = text_reserve(tree, length + 1, false);
+    if (at != 0) {
+        memcpy(tree->texts + at, text, length);
+        tree->texts[at + length] = '\0';
+    }
+    return at;
+}
+
 /* --- nodes and inodes --- */
 
-static uint64_t
-hash_of(const struct node *parent, const char *name, size_t length)
+static uint32_t
+number_of(const struct tree *tree, const struct node *node)
 {
-    uint64_t hash = 1469598103934665603u ^ (uint64_t) (uintptr_t) parent;
+    return node != NULL ? (uint32_t) (node - tree->nodes) : 0;
+}
+
+static uint32_t
+slot_of(const struct tree *tree, uint32_t parent, const char *name, size_t length)
+{
+    uint64_t hash = (1469598103934665603u ^ parent) * 1099511628211u;
     for (size_t i = 0; i < length; i++) {
         hash = (hash ^ (unsigned char) name[i]) * 1099511628211u;
     }
-    return hash ^ hash >> 29;
+    return (uint32_t) (hash ^ hash >> 29) & tree->mask;
 }
 
-static int
-grow(struct tree *tree)
+static uint32_t
+slot_of_node(const struct tree *tree, const struct node *node)
 {
-    size_t n = tree->n_buckets == 0 ? FIRST_BUCKETS : tree->n_buckets * 4;
-    struct node **buckets = calloc(n, sizeof(struct node *));
-    if (buckets == NULL) {
-        return -ENOMEM;
+    return slot_of(tree, node->parent, tree_name(tree, node), node->name_length);
+}
+
+static void
+hash_node(struct tree *tree, struct node *node)
+{
+    uint32_t slot = slot_of_node(tree, node);
+    node->hash_next = tree->buckets[slot];
+    tree->buckets[slot] = number_of(tree, node);
+}
+
+static void
+unhash(struct tree *tree, const struct node *node)
+{
+    uint32_t *link = &tree->buckets[slot_of_node(tree, node)];
+    while (&tree->nodes[*link] != node) {
+        link = &tree->nodes[*link].hash_next;
     }
-    for (size_t i = 0; i < tree->n_buckets; i++) {
-        for (struct node *node = tree->buckets[i], *next; node != NULL; node = next) {
-            next = node->hash_next;
-            size_t slot = hash_of(node->parent, node->name, strlen(node->name)) % n;
-            node->hash_next = buckets[slot];
-            buckets[slot] = node;
+    *link = node->hash_next;
+}
+
+static void
+use_more_buckets(struct tree *tree)
+{
+    memset(tree->buckets, 0, (tree->mask + 1u) * sizeof *tree->buckets);
+    tree->mask = tree->mask * 4 + 3;
+    for (uint32_t i = 1; i < tree->end_nodes; i++) {
+        if (tree->nodes[i].inode != 0) {
+            hash_node(tree, &tree->nodes[i]);
         }
     }
-    free(tree->buckets);
-    tree->buckets = buckets;
-    tree->n_buckets = n;
-    return 0;
 }
 
 static struct node *
 find(const struct tree *tree, const struct node *parent, const char *name, size_t length)
 {
-    size_t slot = hash_of(parent, name, length) % tree->n_buckets;
-    for (struct node *node = tree->buckets[slot]; node != NULL; node = node->hash_next) {
-        if (node->parent == parent && strncmp(node->name, name, length) == 0 &&
-            node->name[length] == '\0') {
-            return node;
-        }
+    uint32_t above = number_of(tree, parent);
+    struct node *node = tree_node(tree, tree->buckets[slot_of(tree, above, name, length)]);
+    while (node != NULL && (node->parent != above || node->name_length != length ||
+                            memcmp(tree_name(tree, node), name, length) != 0)) {
+        node = tree_node(tree, node->hash_next);
     }
-    return NULL;
+    return node;
 }
 
 static struct node *
@@ -61,176 +134,155 @@ child_of(const struct tree *tree, const struct node *parent, const char *name)
     return find(tree, parent, name, strlen(name));
 }
 
-static struct inode *
-inode_create(uint32_t type)
+/* One that has no name yet; there is always room for one more than for nodes. */
+static uint32_t
+inode_create(struct tree *tree, uint32_t type)
 {
-    struct inode *inode = calloc(1, sizeof *inode);
-    if (inode != NULL) {
-        inode->type = type;
-        inode->mode = 0755;
+    uint32_t number = tree->free_inode;
+    if (number != 0) {
+        tree->free_inode = tree->inodes[number].xattrs;
+    } else {
+        number = tree->end_inodes++;
     }
-    return inode;
+    tree->inodes[number] = (struct inode){.type = (uint8_t) type, .mode = 0755};
+    return number;
 }
 
+/* One name less. */
 static void
-drop_xattrs(struct inode *inode)
+inode_drop(struct tree *tree, uint32_t number)
 {
-    for (struct xattr *xattr = inode->xattrs, *next; xattr != NULL; xattr = next) {
-        next = xattr->next;
-        free(xattr->name);
-        free(xattr->value);
-        free(xattr);
+    struct inode *inode = &tree->inodes[number];
+    if (inode->links > 0) {
+        inode->links--;
     }
-    inode->xattrs = NULL;
-}
-
-static void
-inode_drop(struct inode *inode)
-{
-    if (inode != NULL && --inode->refs == 0) {
-        drop_xattrs(inode);
-        free(inode->target);
-        free(inode);
+    if (inode->links == 0) {
+        inode->xattrs = tree->free_inode;
+        tree->free_inode = number;
     }
 }
 
 int
-inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t length)
+tree_add_xattr(struct tree *tree, struct inode *inode, const struct ctr_layer_xattr *xattr)
 {
-    struct xattr *xattr = calloc(1, sizeof *xattr);
-    if (xattr == NULL) {
-        return -ENOMEM;
+    size_t name = strlen(xattr->name);
+    uint32_t at =
+        text_reserve(tree, sizeof(struct xattr) + name + 1 + (size_t) xattr->length, true);
+    if (at == 0) {
+        return -E2BIG;
     }
-    xattr->name = strdup(name);
-    xattr->value = malloc(length + 1);
-    if (xattr->name == NULL || xattr->value == NULL) {
-        free(xattr->name);
-        free(xattr->value);
-        free(xattr);
-        return -ENOMEM;
-    }
-    memcpy(xattr->value, value, length);
-    xattr->length = (uint32_t) length;
-    xattr->next = inode->xattrs;
-    inode->xattrs = xattr;
+    struct xattr *to = (void *) (tree->texts + at);
+    *to = (struct xattr){inode->xattrs, (uint32_t) xattr->length, (uint32_t) name};
+    memcpy(to->name, xattr->name, name + 1);
+    memcpy(to->name + name + 1, xattr->value, (size_t) xattr->length);
+    inode->xattrs = at;
     return 0;
 }
 
+/* NULL if the tree is full; an inode without another name is gone then. */
 static struct node *
 tree_add(struct tree *tree, struct node *parent, const char *name, size_t length,
-         struct inode *inode)
+         uint32_t inode)
 {
-    if (tree->n_nodes >= tree->n_buckets && grow(tree) != 0) {
+    uint32_t text = tree->n_nodes < TREE_NODES ? text_add(tree, name, length) : 0;
+    if (text == 0) {
+        if (tree->inodes[inode].links == 0) {
+            inode_drop(tree, inode);
+        }
         return NULL;
     }
-    struct node *node = calloc(1, sizeof *node + length + 1);
-    if (node == NULL) {
-        return NULL;
+    if (tree->n_nodes > tree->mask && tree->mask < TREE_BUCKETS - 1) {
+        use_more_buckets(tree);
     }
-    memcpy(node->name, name, length);
-    node->parent = parent;
-    node->inode = inode;
-    node->layer = tree->layer;
-    inode->refs++;
+    uint32_t number = tree->free_node;
+    if (number != 0) {
+        tree->free_node = tree->nodes[number].hash_next;
+    } else {
+        number = tree->end_nodes++;
+    }
+    struct node *node = &tree->nodes[number];
+    *node = (struct node){.parent = number_of(tree, parent),
+                          .inode = inode,
+                          .name = text,
+                          .name_length = (uint8_t) length,
+                          .layer = tree->layer};
+    tree->inodes[inode].links++;
     if (parent != NULL) {
         node->next = parent->children;
-        if (node->next != NULL) {
-            node->next->prev = node;
+        if (node->next != 0) {
+            tree->nodes[node->next].prev = number;
         }
-        parent->children = node;
-        parent->children_count++;
+        parent->children = number;
     }
-    size_t slot = hash_of(parent, name, length) % tree->n_buckets;
-    node->hash_next = tree->buckets[slot];
-    tree->buckets[slot] = node;
+    hash_node(tree, node);
     tree->n_nodes++;
     return node;
 }
 
+/* Takes back nodes that are linked by `next` and out of their parent's list, and all below them, without recursion: children join the
+ * list. */
 static void
-unhash(struct tree *tree, struct node *node)
+free_list(struct tree *tree, struct node *node)
 {
-    size_t slot = hash_of(node->parent, node->name, strlen(node->name)) % tree->n_buckets;
-    struct node **link = &tree->buckets[slot];
-    while (*link != node) {
-        link = &(*link)->hash_next;
-    }
-    *link = node->hash_next;
-}
-
-/* Frees a node that is out of its parent's list already, and all below it, without recursion: its children join a list. */
-static void
-free_subtree(struct tree *tree, struct node *node)
-{
-    node->next = NULL;
     while (node != NULL) {
-        struct node *rest = node->next;
-        for (struct node *child = node->children, *next; child != NULL; child = next) {
-            next = child->next;
-            child->next = rest;
+        uint32_t rest = node->next;
+        for (uint32_t child = node->children, next; child != 0; child = next) {
+            next = tree->nodes[child].next;
+            tree->nodes[child].next = rest;
             rest = child;
         }
         unhash(tree, node);
-        inode_drop(node->inode);
-        free(node);
+        inode_drop(tree, node->inode);
+        *node = (struct node){.hash_next = tree->free_node};
+        tree->free_node = number_of(tree, node);
         tree->n_nodes--;
-        node = rest;
+        node = tree_node(tree, rest);
     }
 }
 
 static void
 remove_node(struct tree *tree, struct node *node)
 {
-    *(node->prev != NULL ? &node->prev->next : &node->parent->children) = node->next;
-    if (node->next != NULL) {
-        node->next->prev = node->prev;
+    *(node->prev != 0 ? &tree->nodes[node->prev].next : &tree->nodes[node->parent].children) =
+        node->next;
+    if (node->next != 0) {
+        tree->nodes[node->next].prev = node->prev;
     }
-    node->parent->children_count--;
-    free_subtree(tree, node);
+    node->next = 0;
+    free_list(tree, node);
 }
+
+enum { NODES = TREE_NODES + 1, INODES = TREE_NODES + 2 };
 
 int
 tree_init(struct tree *tree)
 {
-    memset(tree, 0, sizeof *tree);
-    struct inode *inode = inode_create(CTR_LAYER_DIR);
-    if (inode == NULL) {
+    *tree = (struct tree){.end_nodes = 1, .end_inodes = 1, .end_texts = 1};
+    tree->mask = FIRST_BUCKETS - 1;
+    tree->nodes = map(NODES * sizeof *tree->nodes);
+    tree->inodes = map(INODES * sizeof *tree->inodes);
+    tree->texts = map(TREE_TEXTS);
+    tree->buckets = map(TREE_BUCKETS * sizeof *tree->buckets);
+    if (tree->nodes == NULL || tree->inodes == NULL || tree->texts == NULL ||
+        tree->buckets == NULL) {
+        tree_finish(tree);
         return -ENOMEM;
     }
-    tree->root = tree_add(tree, NULL, "", 0, inode);
-    if (tree->root == NULL) {
-        free(inode);
-        free(tree->buckets);
-        return -ENOMEM;
-    }
+    tree->root = tree_add(tree, NULL, "", 0, inode_create(tree, CTR_LAYER_DIR));
     return 0;
 }
 
 void
 tree_finish(struct tree *tree)
 {
-    if (tree->root != NULL) {
-        free_subtree(tree, tree->root);
-    }
-    free(tree->buckets);
-    memset(tree, 0, sizeof *tree);
+    unmap(tree->nodes, NODES * sizeof *tree->nodes);
+    unmap(tree->inodes, INODES * sizeof *tree->inodes);
+    unmap(tree->texts, TREE_TEXTS);
+    unmap(tree->buckets, TREE_BUCKETS * sizeof *tree->buckets);
+    *tree = (struct tree){0};
 }
 
 /* --- paths --- */
-
-static int
-add_dir(struct tree *tree, struct node *parent, const char *name, size_t length,
-        struct node **ret)
-{
-    struct inode *inode = inode_create(CTR_LAYER_DIR);
-    struct node *node = inode != NULL ? tree_add(tree, parent, name, length, inode) : NULL;
-    if (node == NULL) {
-        free(inode);
-        return -ENOMEM;
-    }
-    *ret = node;
-    return 0;
-}
 
 /* Follows the folders of `path` from `at`, through symbolic links, inside the tree; makes missing ones if `make`. */
 static int
@@ -243,7 +295,7 @@ walk_dirs(struct tree *tree, struct node *at, const char *path, bool make, int *
         if (length == 0 || (length == 1 && path[0] == '.')) {
             next = at;
         } else if (length == 2 && path[0] == '.' && path[1] == '.') {
-            next = at->parent != NULL ? at->parent : at;
+            next = at->parent != 0 ? tree_node(tree, at->parent) : at;
         } else {
             next = find(tree, at, path, length);
         }
@@ -251,22 +303,28 @@ walk_dirs(struct tree *tree, struct node *at, const char *path, bool make, int *
             if (!make) {
                 return ctr_fail(err, -ENOENT, "%.*s: no such folder", (int) length, path);
             }
-            if (length > MAX_NAME || add_dir(tree, at, path, length, &next) != 0) {
-                return ctr_fail(err, length > MAX_NAME ? -EBADMSG : -ENOMEM,
-                                "a folder of an entry's path cannot be made");
+            if (length > MAX_NAME) {
+                return ctr_fail(err, -EBADMSG,
+                                "%.60s…: a folder's name is longer than %d bytes", path,
+                                MAX_NAME);
             }
-        } else if (next->inode->type == CTR_LAYER_SYMLINK) {
+            next = tree_add(tree, at, path, length, inode_create(tree, CTR_LAYER_DIR));
+            if (next == NULL) {
+                return tree_fail_full(tree, err);
+            }
+        } else if (tree_inode(tree, next)->type == CTR_LAYER_SYMLINK) {
             if (++*links > MAX_LINKS) {
                 return ctr_fail(err, -ELOOP, "%.*s: more than 40 symbolic links", (int) length,
                                 path);
             }
-            struct node *from = next->inode->target[0] == '/' ? tree->root : at;
-            int result = walk_dirs(tree, from, next->inode->target, make, links, &next, err);
+            const char *target = tree->texts + tree_inode(tree, next)->more;
+            struct node *from = target[0] == '/' ? tree->root : at;
+            int result = walk_dirs(tree, from, target, make, links, &next, err);
             if (result != 0) {
                 return result;
             }
         }
-        if (next->inode->type != CTR_LAYER_DIR) {
+        if (tree_inode(tree, next)->type != CTR_LAYER_DIR) {
             return ctr_fail(err, -ENOTDIR, "%.*s is not a folder, but an entry lies below it",
                             (int) length, path);
         }
@@ -299,37 +357,45 @@ locate(struct tree *tree, const char *path, bool make, struct node **ret_dir,
 
 /* --- entries --- */
 
-static int
-fill_inode(struct inode *inode, const struct ctr_layer_entry *entry)
+/* As Linux's new_encode_dev() has it. */
+static uint32_t
+device_number(const struct ctr_layer_entry *entry)
 {
-    inode->mode = entry->mode;
+    return (entry->minor & 0xff) | entry->major << 8 | (entry->minor & ~0xffu) << 12;
+}
+
+/* False: the tree is full. */
+static bool
+fill_inode(struct tree *tree, struct inode *inode, const struct ctr_layer_entry *entry)
+{
+    inode->mode = (uint16_t) entry->mode;
     inode->uid = entry->uid;
     inode->gid = entry->gid;
-    inode->major = entry->major;
-    inode->minor = entry->minor;
     inode->mtime = entry->mtime;
     inode->mtime_nsec = entry->mtime_nsec;
     inode->bytes = entry->bytes;
-    drop_xattrs(inode);
+    inode->xattrs = 0;
     for (uint32_t i = 0; i < entry->n_xattrs; i++) {
-        const struct ctr_layer_xattr *xattr = &entry->xattrs[i];
-        if (inode_add_xattr(inode, xattr->name, xattr->value, xattr->length) != 0) {
-            return -ENOMEM;
+        if (tree_add_xattr(tree, inode, &entry->xattrs[i]) != 0) {
+            return false;
         }
     }
     if (entry->type == CTR_LAYER_SYMLINK) {
-        inode->target = strdup(entry->target);
         inode->bytes = strlen(entry->target);
-        return inode->target != NULL ? 0 : -ENOMEM;
+        inode->more = text_add(tree, entry->target, inode->bytes);
+        return inode->more != 0;
     }
-    return 0;
+    if (entry->type == CTR_LAYER_CHAR || entry->type == CTR_LAYER_BLOCK) {
+        inode->more = device_number(entry);
+    }
+    return true;
 }
 
 static bool
-is_within(const struct node *node, const struct node *top)
+is_within(const struct tree *tree, const struct node *node, const struct node *top)
 {
     while (node != NULL && node != top) {
-        node = node->parent;
+        node = tree_node(tree, node->parent);
     }
     return node != NULL;
 }
@@ -337,14 +403,14 @@ is_within(const struct node *node, const struct node *top)
 /* `old`, which the link replaces, goes first, with all below it: its content is no target. */
 static int
 link_target(struct tree *tree, const struct ctr_layer_entry *entry, const struct node *old,
-            struct inode **ret, struct ctr_error *err)
+            uint32_t *ret, struct ctr_error *err)
 {
     struct node *dir;
     const char *name;
     int result = locate(tree, entry->target, false, &dir, &name, err);
     struct node *target = result == 0 ? child_of(tree, dir, name) : NULL;
-    bool there = target != NULL && (old == NULL || !is_within(target, old));
-    if (!there || target->inode->type == CTR_LAYER_DIR) {
+    bool there = target != NULL && (old == NULL || !is_within(tree, target, old));
+    if (!there || tree_inode(tree, target)->type == CTR_LAYER_DIR) {
         return ctr_fail(err, -EBADMSG, "%s is a hard link to %s, which is %s", entry->path,
                         entry->target, there ? "a folder" : "not there");
     }
@@ -359,7 +425,20 @@ update_dir(struct tree *tree, struct node *node, const struct ctr_layer_entry *e
 {
     node->layer = tree->layer;
     *ret = node;
-    return fill_inode(node->inode, entry) == 0 ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
+    return fill_inode(tree, tree_inode(tree, node), entry) ? 0 : tree_fail_full(tree, err);
+}
+
+/* The name stays, with another inode and nothing below. */
+static struct node *
+replace(struct tree *tree, struct node *node, uint32_t inode)
+{
+    tree->inodes[inode].links++; /* first: it may be the old one */
+    free_list(tree, tree_node(tree, node->children));
+    inode_drop(tree, node->inode);
+    node->children = 0;
+    node->inode = inode;
+    node->layer = tree->layer;
+    return node;
 }
 
 int
@@ -381,35 +460,32 @@ tree_put(struct tree *tree, const struct ctr_layer_entry *entry, struct node **r
                    : result;
     }
     struct node *old = child_of(tree, dir, name);
-    if (old != NULL && old->inode->type == CTR_LAYER_DIR && entry->type == CTR_LAYER_DIR) {
+    if (old != NULL && tree_inode(tree, old)->type == CTR_LAYER_DIR &&
+        entry->type == CTR_LAYER_DIR) {
         return update_dir(tree, old, entry, ret, err);
     }
-    struct inode *inode = NULL;
+    uint32_t inode = 0;
     if (entry->type == CTR_LAYER_HARDLINK) {
         result = link_target(tree, entry, old, &inode, err);
         if (result != 0) {
             return result;
         }
     } else {
-        inode = inode_create(entry->type);
-        if (inode == NULL || fill_inode(inode, entry) != 0) {
-            inode_drop(inode != NULL ? (inode->refs++, inode) : NULL);
-            return ctr_fail(err, -ENOMEM, "out of memory");
+        inode = inode_create(tree, entry->type);
+        if (!fill_inode(tree, &tree->inodes[inode], entry)) {
+            inode_drop(tree, inode);
+            return tree_fail_full(tree, err);
         }
     }
-    inode->refs++; /* survives the removal of what it replaces */
-    if (old != NULL) {
-        remove_node(tree, old);
-    }
-    *ret = tree_add(tree, dir, name, strlen(name), inode);
-    inode_drop(inode);
-    return *ret != NULL ? 0 : ctr_fail(err, -ENOMEM, "out of memory");
+    *ret = old != NULL ? replace(tree, old, inode)
+                       : tree_add(tree, dir, name, strlen(name), inode);
+    return *ret != NULL ? 0 : tree_fail_full(tree, err);
 }
 
 static bool
 is_kept(const struct tree *tree, const struct node *node)
 {
-    return node->layer == tree->layer || node->children != NULL;
+    return node->layer == tree->layer || node->children != 0;
 }
 
 /* Removes what lower layers brought below `top`, deepest first, without recursion: a tree may be as deep as a hostile layer likes. */
@@ -418,14 +494,14 @@ prune_lower(struct tree *tree, struct node *top)
 {
     struct node *node = top;
     for (;;) {
-        if (node->children != NULL) {
-            node = node->children;
+        if (node->children != 0) {
+            node = tree_node(tree, node->children);
             continue;
         }
         struct node *next = NULL;
         while (node != top && next == NULL) {
-            struct node *parent = node->parent;
-            next = node->next;
+            struct node *parent = tree_node(tree, node->parent);
+            next = tree_node(tree, node->next);
             if (!is_kept(tree, node)) {
                 remove_node(tree, node);
             }

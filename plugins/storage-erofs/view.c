@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 static bool
-is_whiteout(const struct node *node)
+is_whiteout(const struct tree *tree, const struct node *node)
 {
-    const struct inode *inode = node->inode;
-    return inode->type == CTR_LAYER_CHAR && inode->major == 0 && inode->minor == 0;
+    const struct inode *inode = tree_inode(tree, node);
+    return inode->type == CTR_LAYER_CHAR && inode->more == 0;
 }
 
 /* Puts an entry; one that cannot stand here by itself is passed over, and *ret is NULL. */
@@ -23,23 +23,24 @@ put(struct tree *tree, const struct ctr_layer_entry *entry, struct node **ret,
     if (result != 0) {
         *ret = NULL;
     }
-    return result == -ENOMEM ? ctr_fail(err, result, "%s", ignored.msg) : 0;
+    return result == -E2BIG ? ctr_fail(err, result, "%s", ignored.msg) : 0;
 }
 
 static int
 add_entry(struct tree *tree, const struct log_record *record, struct ctr_error *err)
 {
     const struct node *old = tree_find(tree, record->entry.path);
-    bool hides = old != NULL && is_whiteout(old);
+    bool hides = old != NULL && is_whiteout(tree, old);
     struct node *node;
     int result = put(tree, &record->entry, &node, err);
     if (node == NULL) {
         return result;
     }
-    if (node->inode->type == CTR_LAYER_FILE && record->kind == CTR_LAYER_FILE) {
-        node->inode->block = record->block;
+    struct inode *inode = tree_inode(tree, node);
+    if (inode->type == CTR_LAYER_FILE && record->kind == CTR_LAYER_FILE) {
+        inode->where = record->block;
     }
-    node->inode->opaque |= hides && node->inode->type == CTR_LAYER_DIR;
+    inode->opaque = inode->opaque || (hides && inode->type == CTR_LAYER_DIR);
     return 0;
 }
 
@@ -53,33 +54,34 @@ add_mark(struct tree *tree, const struct log_record *record, struct ctr_error *e
                                          .path = record->entry.path};
     struct node *node = tree_find(tree, record->entry.path);
     int result = 0;
-    if (node == NULL || (opaque && is_whiteout(node))) {
+    if (node == NULL || (opaque && is_whiteout(tree, node))) {
         result = put(tree, &mark, &node, err);
     }
     if (node != NULL) {
-        node->inode->opaque |= node->inode->type == CTR_LAYER_DIR;
+        struct inode *inode = tree_inode(tree, node);
+        inode->opaque = inode->opaque || inode->type == CTR_LAYER_DIR;
     }
     return result;
 }
 
 static int
-add_opaque_attributes(const struct tree *tree, struct ctr_error *err)
+add_opaque_attributes(struct tree *tree, struct ctr_error *err)
 {
-    for (size_t i = 0; i < tree->n_buckets; i++) {
-        for (struct node *node = tree->buckets[i]; node != NULL; node = node->hash_next) {
-            if (node->inode->opaque &&
-                inode_add_xattr(node->inode, "trusted.overlay.opaque", "y", 1) != 0) {
-                return ctr_fail(err, -ENOMEM, "out of memory");
-            }
+    static const struct ctr_layer_xattr opaque = {
+        .name = "trusted.overlay.opaque", .value = "y", .length = 1};
+    for (uint32_t i = 1; i < tree->end_inodes; i++) {
+        struct inode *inode = &tree->inodes[i];
+        if (inode->links > 0 && inode->opaque && tree_add_xattr(tree, inode, &opaque) != 0) {
+            return tree_fail_full(tree, err);
         }
     }
     return 0;
 }
 
 int
-view_make(struct tree *tree, const struct log *log, uint64_t blocks, struct ctr_error *err)
+view_make(struct tree *tree, const struct span *log, uint64_t blocks, struct ctr_error *err)
 {
-    struct log_reader reader = log_read(log->bytes, log->length, blocks);
+    struct log_reader reader = log_read(log, blocks);
     struct log_record *record = malloc(sizeof *record);
     int result =
         tree_init(tree) == 0 && record != NULL ? 1 : ctr_fail(err, -ENOMEM, "out of memory");
@@ -91,6 +93,7 @@ view_make(struct tree *tree, const struct log *log, uint64_t blocks, struct ctr_
             result = added < 0 ? added : 1;
         }
     }
+    log_reader_finish(&reader);
     free(record);
     return result == 0 ? add_opaque_attributes(tree, err) : result;
 }

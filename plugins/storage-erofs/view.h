@@ -10,6 +10,7 @@
 #include "plugins/storage-erofs/tree.h"
 
 /* Makes the tree of a log whose layer has that many data blocks. The tree is initialized by this call; finish it also after a failure. */
-int view_make(struct tree *tree, const struct log *log, uint64_t blocks, struct ctr_error *err);
+int
+view_make(struct tree *tree, const struct span *log, uint64_t blocks, struct ctr_error *err);
 
 #endif

@@ -9,17 +9,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Names of one folder in order, "." and ".." among them. */
+enum { NAMES_IN_BLOCK = EROFS_BLOCK / (EROFS_DIRENT + 1) };
+
 struct name {
     const char *text;
     size_t length;
     const struct inode *inode;
 };
 
+/* Gives the names of one folder in order, "." and ".." among them. */
+struct names {
+    const struct tree *tree;
+    const struct node *dir, *child;
+    size_t dots; /* how many of the two were given */
+};
+
 struct writer {
     int fd;
-    struct node **order; /* one node for each inode, the root first */
-    size_t n;
+    struct tree *tree;
+    uint32_t n;     /* inodes; their nodes are linked by hash_next, the root first */
     uint32_t block; /* next free one */
     uint32_t meta_block;
     uint32_t data;     /* what files' blocks count from */
@@ -29,65 +37,101 @@ struct writer {
     uint64_t offset; /* in the file, of the buffer's start */
 };
 
-static int
-compare_names(const void *a, const void *b)
+static struct node *
+next_inode(const struct writer *writer, const struct node *node)
 {
-    return strcmp(((const struct name *) a)->text, ((const struct name *) b)->text);
+    return tree_node(writer->tree, node->hash_next);
+}
+
+/* --- folders --- */
+
+static uint32_t
+merge(const struct tree *tree, uint32_t a, uint32_t b)
+{
+    uint32_t first = 0, *link = &first;
+    while (a != 0 && b != 0) {
+        struct node *one = &tree->nodes[a], *other = &tree->nodes[b];
+        bool later = strcmp(tree_name(tree, one), tree_name(tree, other)) > 0;
+        *link = later ? b : a;
+        link = later ? &other->next : &one->next;
+        *(later ? &b : &a) = *link;
+    }
+    *link = a != 0 ? a : b;
+    return first;
+}
+
+/* Puts a folder's children into the order of their names: runs of 1, 2, 4 … are merged. */
+static void
+sort_children(const struct tree *tree, struct node *dir)
+{
+    uint32_t runs[32] = {0}, rest = dir->children, all = 0;
+    while (rest != 0) {
+        uint32_t run = rest;
+        size_t i = 0;
+        rest = tree->nodes[run].next;
+        tree->nodes[run].next = 0;
+        for (; runs[i] != 0; i++) {
+            run = merge(tree, run, runs[i]);
+            runs[i] = 0;
+        }
+        runs[i] = run;
+    }
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        all = merge(tree, all, runs[i]);
+    }
+    dir->children = all;
+}
+
+static struct names
+names_of(const struct tree *tree, const struct node *dir)
+{
+    return (struct names){tree, dir, tree_node(tree, dir->children), 0};
+}
+
+static bool
+next_name(struct names *names, struct name *ret)
+{
+    static const char *const dots[] = {".", ".."};
+    const struct tree *tree = names->tree;
+    const struct node *dir = names->dir, *child = names->child;
+    if (names->dots < 2 &&
+        (child == NULL || strcmp(dots[names->dots], tree_name(tree, child)) < 0)) {
+        const struct node *to =
+            names->dots == 0 || dir->parent == 0 ? dir : tree_node(tree, dir->parent);
+        *ret = (struct name){dots[names->dots], names->dots + 1, tree_inode(tree, to)};
+        names->dots++;
+        return true;
+    }
+    if (child == NULL) {
+        return false;
+    }
+    *ret = (struct name){tree_name(tree, child), child->name_length, tree_inode(tree, child)};
+    names->child = tree_node(tree, child->next);
+    return true;
 }
 
 static int
-list_names(const struct node *dir, struct name **ret, size_t *ret_n)
+measure_dir(const struct tree *tree, const struct node *dir, struct ctr_error *err)
 {
-    size_t n = 0;
-    struct name *names = calloc(dir->children_count + 2u, sizeof *names);
-    if (names == NULL) {
-        return -ENOMEM;
+    struct names names = names_of(tree, dir);
+    struct name name;
+    uint64_t full = 0, bytes = 0;
+    while (next_name(&names, &name)) {
+        if (bytes + EROFS_DIRENT + name.length > EROFS_BLOCK) {
+            full += EROFS_BLOCK;
+            bytes = 0;
+        }
+        bytes += EROFS_DIRENT + name.length;
     }
-    names[n++] = (struct name){".", 1, dir->inode};
-    names[n++] = (struct name){"..", 2, dir->parent != NULL ? dir->parent->inode : dir->inode};
-    for (const struct node *child = dir->children; child != NULL; child = child->next) {
-        names[n++] = (struct name){child->name, strlen(child->name), child->inode};
+    if (full + bytes > UINT32_MAX) {
+        return ctr_fail(err, -EFBIG, "%s: the folder has too many entries",
+                        tree_name(tree, dir));
     }
-    qsort(names, n, sizeof *names, compare_names);
-    *ret = names;
-    *ret_n = n;
+    tree_inode(tree, dir)->bytes = full + bytes;
     return 0;
 }
 
-/* How many names from `first` fit one block, and the bytes that they use. */
-static size_t
-names_in_block(const struct name *names, size_t n, size_t first, uint32_t *ret_bytes)
-{
-    size_t bytes = 0, i = first;
-    while (i < n && bytes + EROFS_DIRENT + names[i].length <= EROFS_BLOCK) {
-        bytes += EROFS_DIRENT + names[i].length;
-        i++;
-    }
-    *ret_bytes = (uint32_t) bytes;
-    return i - first;
-}
-
-static int
-measure_dir(const struct node *dir, struct ctr_error *err)
-{
-    struct name *names;
-    size_t n;
-    if (list_names(dir, &names, &n) != 0) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    uint64_t total = 0;
-    uint32_t bytes = 0;
-    for (size_t i = 0; i < n;) {
-        i += names_in_block(names, n, i, &bytes);
-        total += i < n ? EROFS_BLOCK : bytes;
-    }
-    free(names);
-    if (total > UINT32_MAX) {
-        return ctr_fail(err, -EFBIG, "%s: the folder has too many entries", dir->name);
-    }
-    dir->inode->dir_bytes = (uint32_t) total;
-    return 0;
-}
+/* --- places --- */
 
 static size_t
 xattr_entry_size(const struct xattr *xattr, int *ret_index, const char **ret_suffix)
@@ -104,77 +148,105 @@ xattr_entry_size(const struct xattr *xattr, int *ret_index, const char **ret_suf
 }
 
 static size_t
-xattrs_size(const struct inode *inode)
+xattrs_size(const struct tree *tree, const struct inode *inode)
 {
     size_t total = 0;
     int index;
     const char *suffix;
-    for (const struct xattr *xattr = inode->xattrs; xattr != NULL; xattr = xattr->next) {
+    for (const struct xattr *xattr = tree_xattr(tree, inode->xattrs); xattr != NULL;
+         xattr = tree_xattr(tree, xattr->next)) {
         total += xattr_entry_size(xattr, &index, &suffix);
     }
     return total > 0 ? total + EROFS_XATTR_HEADER : 0;
 }
 
-/* Bytes that lie right behind the inode and its xattrs: a link's target or a small folder. */
-static size_t
-inline_size(const struct inode *inode)
+/* A link's target or a folder: what is kept with the metadata. */
+static uint64_t
+content_size(const struct inode *inode)
 {
-    size_t head = EROFS_INODE + xattrs_size(inode);
-    size_t content = inode->type == CTR_LAYER_SYMLINK ? inode->bytes
-                     : inode->type == CTR_LAYER_DIR   ? inode->dir_bytes
-                                                      : 0;
+    bool has = inode->type == CTR_LAYER_SYMLINK || inode->type == CTR_LAYER_DIR;
+    return has ? inode->bytes : 0;
+}
+
+/* Bytes of that which lie right behind the inode and its xattrs. */
+static size_t
+inline_size(const struct tree *tree, const struct inode *inode)
+{
+    size_t head = EROFS_INODE + xattrs_size(tree, inode);
+    uint64_t content = content_size(inode);
     return content < EROFS_BLOCK && head % EROFS_BLOCK + content <= EROFS_BLOCK &&
                    head <= EROFS_BLOCK
-               ? content
+               ? (size_t) content
                : 0;
 }
 
+/* Gives the node's inode a place, and blocks to what does not fit inline. */
 static int
-place_inode(struct writer *writer, struct node *node, struct ctr_error *err)
+place_inode(struct writer *writer, const struct node *node, struct ctr_error *err)
 {
-    struct inode *inode = node->inode;
-    size_t head = EROFS_INODE + xattrs_size(inode), tail = inline_size(inode);
+    struct inode *inode = tree_inode(writer->tree, node);
+    size_t head = EROFS_INODE + xattrs_size(writer->tree, inode),
+           tail = inline_size(writer->tree, inode);
     if (head > 65535u * 4) {
-        return ctr_fail(err, -EFBIG, "%s: its extended attributes are too large", node->name);
+        return ctr_fail(err, -EFBIG, "%s: its extended attributes are too large",
+                        tree_name(writer->tree, node));
     }
     size_t in_block = writer->position % EROFS_BLOCK;
     if (tail > 0 &&
         (in_block + head) / EROFS_BLOCK != (in_block + head + tail - 1) / EROFS_BLOCK) {
         writer->position += EROFS_BLOCK - in_block; /* an inline tail stays within one block */
     }
-    inode->nid = writer->position / EROFS_SLOT;
+    inode->nid = (uint32_t) (writer->position / EROFS_SLOT);
     writer->position += (head + tail + EROFS_SLOT - 1) / EROFS_SLOT * EROFS_SLOT;
     inode->placed = true;
-    inode->ino = (uint32_t) ++writer->n;
-    writer->order[writer->n - 1] = node;
+    writer->n++;
+    if (content_size(inode) > 0 && tail == 0) {
+        inode->where = writer->block;
+        writer->block += (uint32_t) ((inode->bytes + EROFS_BLOCK - 1) / EROFS_BLOCK);
+    }
     return 0;
 }
 
-/* Places all inodes, folder by folder; gives blocks to what does not fit inline. */
+/* Places a folder's children that have no place yet, behind `last` in the order. */
 static int
-place_all(struct writer *writer, struct tree *tree, struct ctr_error *err)
+place_children(struct writer *writer, const struct node *dir, struct node **last,
+               struct ctr_error *err)
 {
-    int result = measure_dir(tree->root, err);
+    struct tree *tree = writer->tree;
+    int result = 0;
+    for (uint32_t i = dir->children; result == 0 && i != 0; i = tree->nodes[i].next) {
+        struct node *child = &tree->nodes[i];
+        struct inode *inode = tree_inode(tree, child);
+        if (inode->type == CTR_LAYER_DIR) {
+            tree_inode(tree, dir)->links++;
+            sort_children(tree, child);
+            inode->links = 2;
+            result = measure_dir(tree, child, err);
+        }
+        if (result == 0 && !inode->placed) {
+            result = place_inode(writer, child, err);
+            (*last)->hash_next = i;
+            child->hash_next = 0;
+            *last = child;
+        }
+    }
+    return result;
+}
+
+/* Places all inodes, folder by folder. */
+static int
+place_all(struct writer *writer, struct ctr_error *err)
+{
+    struct tree *tree = writer->tree;
+    struct node *last = tree->root;
+    sort_children(tree, tree->root);
+    tree->root->hash_next = 0;
+    tree_inode(tree, tree->root)->links = 2;
+    int result = measure_dir(tree, tree->root, err);
     result = result == 0 ? place_inode(writer, tree->root, err) : result;
-    for (size_t i = 0; result == 0 && i < writer->n; i++) {
-        struct node *dir = writer->order[i];
-        dir->inode->nlink = dir->inode->type == CTR_LAYER_DIR ? 2 : dir->inode->refs;
-        for (struct node *child = dir->children; result == 0 && child != NULL;
-             child = child->next) {
-            dir->inode->nlink += child->inode->type == CTR_LAYER_DIR;
-            if (child->inode->placed) {
-                continue;
-            }
-            result = child->inode->type == CTR_LAYER_DIR ? measure_dir(child, err) : 0;
-            result = result == 0 ? place_inode(writer, child, err) : result;
-        }
-        uint64_t content = dir->inode->type == CTR_LAYER_DIR       ? dir->inode->dir_bytes
-                           : dir->inode->type == CTR_LAYER_SYMLINK ? dir->inode->bytes
-                                                                   : 0;
-        if (content > 0 && inline_size(dir->inode) == 0) {
-            dir->inode->dir_block = writer->block;
-            writer->block += (uint32_t) ((content + EROFS_BLOCK - 1) / EROFS_BLOCK);
-        }
+    for (const struct node *dir = tree->root; result == 0 && dir != NULL;
+         dir = next_inode(writer, dir)) {
+        result = place_children(writer, dir, &last, err);
     }
     return result;
 }
@@ -233,45 +305,63 @@ file_type(const struct inode *inode)
     return types[inode->type];
 }
 
+/* One block of a folder, or its last bytes. */
+static int
+emit_names(struct writer *writer, const struct name *names, size_t n, size_t bytes,
+           struct ctr_error *err)
+{
+    uint8_t block[EROFS_BLOCK] = {0};
+    size_t at = n * EROFS_DIRENT;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *dirent = block + i * EROFS_DIRENT;
+        put_le(dirent, names[i].inode->nid, 8);
+        put_le(dirent + 8, at, 2);
+        dirent[10] = file_type(names[i].inode);
+        memcpy(block + at, names[i].text, names[i].length);
+        at += names[i].length;
+    }
+    return emit(writer, block, bytes, err);
+}
+
 static int
 emit_dir(struct writer *writer, const struct node *dir, struct ctr_error *err)
 {
-    struct name *names;
-    size_t n;
-    if (list_names(dir, &names, &n) != 0) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
-    }
-    int result = 0;
-    for (size_t first = 0; result == 0 && first < n;) {
-        uint8_t block[EROFS_BLOCK] = {0};
-        uint32_t bytes;
-        size_t count = names_in_block(names, n, first, &bytes);
-        size_t at = count * EROFS_DIRENT;
-        for (size_t i = 0; i < count; i++) {
-            const struct name *name = &names[first + i];
-            uint8_t *dirent = block + i * EROFS_DIRENT;
-            put_le(dirent, name->inode->nid, 8);
-            put_le(dirent + 8, at, 2);
-            dirent[10] = file_type(name->inode);
-            memcpy(block + at, name->text, name->length);
-            at += name->length;
+    struct names all = names_of(writer->tree, dir);
+    struct name names[NAMES_IN_BLOCK], name;
+    size_t n = 0, bytes = 0;
+    while (next_name(&all, &name)) {
+        if (bytes + EROFS_DIRENT + name.length > EROFS_BLOCK) {
+            int result = emit_names(writer, names, n, EROFS_BLOCK, err);
+            if (result != 0) {
+                return result;
+            }
+            n = bytes = 0;
         }
-        first += count;
-        result = emit(writer, block, first < n ? EROFS_BLOCK : bytes, err);
+        names[n++] = name;
+        bytes += EROFS_DIRENT + name.length;
     }
-    free(names);
-    return result;
+    return emit_names(writer, names, n, bytes, err);
+}
+
+/* What is kept with the metadata. */
+static int
+emit_content(struct writer *writer, const struct node *node, struct ctr_error *err)
+{
+    const struct inode *inode = tree_inode(writer->tree, node);
+    return inode->type == CTR_LAYER_DIR
+               ? emit_dir(writer, node, err)
+               : emit(writer, writer->tree->texts + inode->more, inode->bytes, err);
 }
 
 static int
 emit_xattrs(struct writer *writer, const struct inode *inode, struct ctr_error *err)
 {
-    if (xattrs_size(inode) == 0) {
+    if (xattrs_size(writer->tree, inode) == 0) {
         return 0;
     }
     int result = emit(writer, NULL, EROFS_XATTR_HEADER, err);
-    for (const struct xattr *xattr = inode->xattrs; result == 0 && xattr != NULL;
-         xattr = xattr->next) {
+    for (const struct xattr *xattr = tree_xattr(writer->tree, inode->xattrs);
+         result == 0 && xattr != NULL; xattr = tree_xattr(writer->tree, xattr->next)) {
         int index = 0;
         const char *suffix = "";
         size_t size = xattr_entry_size(xattr, &index, &suffix);
@@ -283,7 +373,7 @@ emit_xattrs(struct writer *writer, const struct inode *inode, struct ctr_error *
         put_le(head + 2, xattr->length, 2);
         result = emit(writer, head, sizeof head, err);
         result = result == 0 ? emit(writer, suffix, name_length, err) : result;
-        result = result == 0 ? emit(writer, xattr->value, xattr->length, err) : result;
+        result = result == 0 ? emit(writer, xattr_value(xattr), xattr->length, err) : result;
         result = result == 0 ? emit(writer, NULL, size - 4 - name_length - xattr->length, err)
                              : result;
     }
@@ -300,70 +390,65 @@ unix_mode(const struct inode *inode)
     return types[inode->type] | mode;
 }
 
-static int
-emit_inode(struct writer *writer, const struct node *node, struct ctr_error *err)
+/* i_u: the first block of the content, or a device's number. */
+static uint32_t
+inode_where(const struct writer *writer, const struct inode *inode)
 {
-    const struct inode *inode = node->inode;
-    size_t tail = inline_size(inode), xattrs = xattrs_size(inode);
-    uint64_t size = inode->type == CTR_LAYER_DIR ? inode->dir_bytes : inode->bytes;
-    uint32_t where = inode->type != CTR_LAYER_FILE ? inode->dir_block
-                     : inode->bytes > 0            ? writer->data + inode->block
-                                                   : 0;
     if (inode->type == CTR_LAYER_CHAR || inode->type == CTR_LAYER_BLOCK) {
-        where = (inode->minor & 0xff) | inode->major << 8 | (inode->minor & ~0xffu) << 12;
+        return inode->more;
     }
+    bool data = inode->type == CTR_LAYER_FILE && inode->bytes > 0;
+    return data ? writer->data + inode->where : inode->where;
+}
+
+static int
+emit_inode(struct writer *writer, const struct node *node, uint32_t ino, struct ctr_error *err)
+{
+    const struct inode *inode = tree_inode(writer->tree, node);
+    size_t tail = inline_size(writer->tree, inode), xattrs = xattrs_size(writer->tree, inode);
     uint8_t out[EROFS_INODE] = {0};
     put_le(out, 1u | (tail > 0 ? EROFS_INLINE : EROFS_PLAIN) << 1, 2);
     put_le(out + 2, xattrs > 0 ? (xattrs - EROFS_XATTR_HEADER) / 4 + 1 : 0, 2);
     put_le(out + 4, unix_mode(inode), 2);
-    put_le(out + 8, size, 8);
-    put_le(out + 16, where, 4);
-    put_le(out + 20, inode->ino, 4);
+    put_le(out + 8, inode->bytes, 8);
+    put_le(out + 16, inode_where(writer, inode), 4);
+    put_le(out + 20, ino, 4);
     put_le(out + 24, inode->uid, 4);
     put_le(out + 28, inode->gid, 4);
     put_le(out + 32, (uint64_t) inode->mtime, 8);
     put_le(out + 40, inode->mtime_nsec, 4);
-    put_le(out + 44, inode->nlink, 4);
+    put_le(out + 44, inode->links, 4);
     int result = seek(
         writer, writer->meta_block * (uint64_t) EROFS_BLOCK + inode->nid * EROFS_SLOT, err);
     result = result == 0 ? emit(writer, out, sizeof out, err) : result;
     result = result == 0 ? emit_xattrs(writer, inode, err) : result;
-    if (result == 0 && tail > 0) {
-        result = inode->type == CTR_LAYER_DIR ? emit_dir(writer, node, err)
-                                              : emit(writer, inode->target, inode->bytes, err);
-    }
-    return result;
+    return result == 0 && tail > 0 ? emit_content(writer, node, err) : result;
 }
 
-/* Folders and link targets that have blocks of their own, in the order in which place_all gave them. */
+/* Folders and link targets that have blocks of their own, in the order in which place_inode gave them. */
 static int
 emit_blocks(struct writer *writer, struct ctr_error *err)
 {
     int result = 0;
-    for (size_t i = 0; result == 0 && i < writer->n; i++) {
-        const struct inode *inode = writer->order[i]->inode;
-        if (inode->dir_block == 0 || inode->type == CTR_LAYER_FILE) {
-            continue;
-        }
-        result = seek(writer, inode->dir_block * (uint64_t) EROFS_BLOCK, err);
-        if (result == 0) {
-            result = inode->type == CTR_LAYER_DIR
-                         ? emit_dir(writer, writer->order[i], err)
-                         : emit(writer, inode->target, inode->bytes, err);
+    for (const struct node *node = writer->tree->root; result == 0 && node != NULL;
+         node = next_inode(writer, node)) {
+        const struct inode *inode = tree_inode(writer->tree, node);
+        if (content_size(inode) > 0 && inode->where != 0) {
+            result = seek(writer, inode->where * (uint64_t) EROFS_BLOCK, err);
+            result = result == 0 ? emit_content(writer, node, err) : result;
         }
     }
     return result;
 }
 
 static int
-emit_super(struct writer *writer, const struct tree *tree, uint32_t blocks,
-           struct ctr_error *err)
+emit_super(struct writer *writer, uint32_t blocks, struct ctr_error *err)
 {
     uint8_t super[128] = {0};
     put_le(super, EROFS_MAGIC, 4);
     put_le(super + 8, 2, 4); /* feature_compat: times are mtimes */
     super[12] = 12;          /* log2 of the block size */
-    put_le(super + 14, tree->root->inode->nid, 2);
+    put_le(super + 14, tree_inode(writer->tree, writer->tree->root)->nid, 2);
     put_le(super + 16, writer->n, 8);
     put_le(super + 36, blocks, 4);
     put_le(super + 40, writer->meta_block, 4);
@@ -374,12 +459,9 @@ emit_super(struct writer *writer, const struct tree *tree, uint32_t blocks,
 
 /* Where everything goes; then how large the image is. */
 static int
-lay_out(struct writer *writer, struct tree *tree, uint32_t data_behind, uint64_t *ret_end,
-        struct ctr_error *err)
+lay_out(struct writer *writer, uint32_t data_behind, uint64_t *ret_end, struct ctr_error *err)
 {
-    writer->order = calloc(tree->n_nodes, sizeof(struct node *));
-    int result = writer->order != NULL ? place_all(writer, tree, err)
-                                       : ctr_fail(err, -ENOMEM, "out of memory");
+    int result = place_all(writer, err);
     writer->meta_block = writer->block;
     uint64_t end = writer->meta_block + (writer->position + EROFS_BLOCK - 1) / EROFS_BLOCK;
     if (result == 0 && end + data_behind > UINT32_MAX) {
@@ -400,19 +482,21 @@ erofs_write(int fd, struct tree *tree, uint32_t first, uint32_t data_behind, uin
     }
     writer->fd = fd;
     writer->block = first;
-    int result = lay_out(writer, tree, data_behind, ret_end, err);
+    writer->tree = tree;
+    uint32_t ino = 0;
+    int result = lay_out(writer, data_behind, ret_end, err);
     result = result == 0 ? emit_blocks(writer, err) : result;
-    for (size_t i = 0; result == 0 && i < writer->n; i++) {
-        result = emit_inode(writer, writer->order[i], err);
+    for (const struct node *node = tree->root; result == 0 && node != NULL;
+         node = next_inode(writer, node)) {
+        result = emit_inode(writer, node, ++ino, err);
     }
     if (result == 0) {
-        result = emit_super(writer, tree, (uint32_t) (*ret_end + data_behind), err);
+        result = emit_super(writer, (uint32_t) (*ret_end + data_behind), err);
     }
     if (result == 0 && ftruncate(fd, (off_t) (*ret_end * EROFS_BLOCK)) != 0) {
         result = fail_errno(err, "sizing", "the image");
     }
     *ret_inodes = writer->n;
-    free(writer->order);
     free(writer);
     return result;
 }

@@ -10,11 +10,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
-replay(struct tree *tree, const uint8_t *data, size_t size, uint64_t blocks)
+replay(struct tree *tree, struct span log, uint64_t blocks)
 {
     static struct log_record record;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct log_reader reader = log_read(data, size, blocks);
+    struct log_reader reader = log_read(&log, blocks);
     struct node *node;
     int status;
     while ((status = log_next(&reader, &record, &err)) == 1) {
@@ -29,6 +29,7 @@ replay(struct tree *tree, const uint8_t *data, size_t size, uint64_t blocks)
     if (status != 0 && err.msg[0] == '\0') {
         abort();
     }
+    log_reader_finish(&reader);
 }
 
 int
@@ -39,12 +40,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t blocks = size > 0 ? data[0] : 0;
     data += size > 0;
     size -= size > 0;
-    struct log log = {.bytes = (uint8_t *) (uintptr_t) data, .length = size};
+    const struct span log = {.bytes = data, .fd = -1, .length = size};
     (void) view_make(&tree, &log, blocks, &err);
     tree_finish(&tree);
     if (tree_init(&tree) == 0) {
         for (tree.layer = 1; tree.layer < 3; tree.layer++) { /* twice: onto itself */
-            replay(&tree, data, size, blocks);
+            replay(&tree, log, blocks);
         }
         tree_finish(&tree);
     }
