@@ -16,8 +16,10 @@ struct inflater {
     uint8_t *out;
     struct gunzip *gzip;
     ZSTD_DStream *zstd;
-    bool inside; /* a gzip member or a zstd frame is open, or none has come yet */
-    bool begun;  /* the first member has */
+    bool inside;     /* a gzip member or a zstd frame is open, or none has come yet */
+    bool begun;      /* the first member has */
+    uint8_t head[4]; /* of a zstd frame */
+    size_t n_head;
 };
 
 int
@@ -121,13 +123,38 @@ inflater_gzip(struct inflater *inflater, const uint8_t *bytes, size_t length,
     return 0;
 }
 
+/* A frame's magic number: RFC 8878's, or a skippable frame's. The library would also read what zstd wrote before its format was fixed. */
 static int
-inflater_zstd(struct inflater *inflater, const void *bytes, size_t length,
+inflater_zstd_head(struct inflater *inflater, const uint8_t *bytes, size_t length,
+                   struct ctr_error *err)
+{
+    static const uint8_t frame[4] = {0x28, 0xb5, 0x2f, 0xfd},
+                         skip[4] = {0x50, 0x2a, 0x4d, 0x18};
+    size_t n = inflater->n_head;
+    while (n < sizeof inflater->head && length > 0) {
+        inflater->head[n++] = *bytes++;
+        length--;
+    }
+    inflater->n_head = n;
+    const uint8_t *head = inflater->head;
+    bool skippable =
+        n == 0 || ((head[0] & 0xf0) == skip[0] && memcmp(head + 1, skip + 1, n - 1) == 0);
+    if (!skippable && memcmp(head, frame, n) != 0) {
+        return ctr_fail(err, -EBADMSG, "it is not zstd, or has bytes behind its end");
+    }
+    return 0;
+}
+
+static int
+inflater_zstd(struct inflater *inflater, const uint8_t *bytes, size_t length,
               struct ctr_error *err)
 {
     ZSTD_inBuffer in = {.src = bytes, .size = length};
     bool full = false;
     while (in.pos < in.size || full) {
+        if (inflater_zstd_head(inflater, bytes + in.pos, in.size - in.pos, err) < 0) {
+            return err->code;
+        }
         ZSTD_outBuffer out = {.dst = inflater->out, .size = INFLATE_PIECE};
         size_t left = ZSTD_decompressStream(inflater->zstd, &out, &in);
         if (ZSTD_isError(left)) {
@@ -135,6 +162,7 @@ inflater_zstd(struct inflater *inflater, const void *bytes, size_t length,
                             ZSTD_getErrorName(left));
         }
         inflater->inside = left != 0;
+        inflater->n_head = left != 0 ? inflater->n_head : 0;
         full = out.pos == out.size && left != 0;
         int rc = inflater_emit(inflater, inflater->out, out.pos, err);
         if (rc < 0) {
