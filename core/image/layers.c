@@ -129,11 +129,11 @@ task_plan_foreign(const struct layers *layers, struct layer_task *task,
         return 0;
     }
     if (!layers->job->foreign) {
-        return ctr_fail(err, -EPERM,
-                        "layer %s is a foreign one (%s): it is not the registry's and is not "
-                        "fetched unless asked; pull with --foreign to fetch it from %.200s",
-                        task->source.digest, task->source.media_type,
-                        url != NULL ? url : "the registry");
+        return ctr_fail(
+            err, -EPERM,
+            "layer %s is a foreign one (%s): it is not the registry's and is not "
+            "fetched unless asked; pull with --foreign-layers to fetch it from %.200s",
+            task->source.digest, task->source.media_type, url != NULL ? url : "the registry");
     }
     task->urls = json_array_size(urls) > 0 ? urls : NULL;
     return 0;

@@ -228,13 +228,22 @@ http_set_limits(CURL *curl, struct http_exchange *exchange, const struct origin 
     ok =
         ok && curl_easy_setopt(curl, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE) == CURLE_OK;
     ok = ok && curl_easy_setopt(curl, CURLOPT_USERAGENT, "ctr/" CTR_VERSION) == CURLE_OK;
-    if (ok && origin_is_loopback(origin->host)) {
-        ok = curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK;
-    }
     return ok;
 }
 
-/* What the profile says of this host: whom we trust, who we are to it, and by which proxy. */
+/* This machine is asked without one; a proxy in the profile holds whatever no_proxy says. */
+static bool
+http_set_proxy(CURL *curl, const struct ctr_conf_host *settings, const struct origin *origin)
+{
+    if (origin_is_loopback(origin->host)) {
+        return curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK;
+    }
+    return settings == NULL || settings->proxy[0] == '\0' ||
+           (curl_easy_setopt(curl, CURLOPT_PROXY, settings->proxy) == CURLE_OK &&
+            curl_easy_setopt(curl, CURLOPT_NOPROXY, "") == CURLE_OK);
+}
+
+/* What the profile says of this host: whom we trust, and who we are to it. */
 static bool
 http_set_host(CURL *curl, const struct ctr_conf_host *settings)
 {
@@ -245,7 +254,6 @@ http_set_host(CURL *curl, const struct ctr_conf_host *settings)
         {CURLOPT_CAINFO, settings->ca},
         {CURLOPT_SSLCERT, settings->client_cert},
         {CURLOPT_SSLKEY, settings->client_key},
-        {CURLOPT_PROXY, settings->proxy},
     };
     bool ok = true;
     for (size_t i = 0; ok && i < CTR_LENGTH(all); i++) {
@@ -360,6 +368,7 @@ http_once(struct http_exchange *exchange, const char *url, const struct origin *
     exchange->sent = 0;
     if (!http_set_limits(curl, exchange, origin) || !http_set_callbacks(curl, exchange) ||
         (settings != NULL && !http_set_host(curl, settings)) ||
+        !http_set_proxy(curl, settings, origin) ||
         !http_set_call(curl, exchange, url, secret, &headers) ||
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail) != CURLE_OK) {
         rc = ctr_fail(exchange->err, -ENOMEM, "libcurl takes no more options");

@@ -244,6 +244,12 @@ ctr_remote_fail(const struct ctr_endpoint *endpoint, const struct ctr_http_respo
                         "the registry has no such repository or tag (%s); check the name, or "
                         "list tags: ctrctl search-tags %s/%s",
                         reason, host, repository);
+    case 407:
+        return ctr_fail(err, -EACCES,
+                        "the proxy for %s wants another login (%s); check the user name and "
+                        "password in https_proxy and http_proxy, or in proxy of "
+                        "[registry.host \"%s\"]",
+                        host, reason, host);
     case 429:
         return remote_fail_rate(response, reason, host, err);
     default:
