@@ -241,7 +241,10 @@ ctr_ref_short(const struct ctr_ref *ref)
     bool hub = strcmp(ref->host, "docker.io") == 0;
     size_t first = strcspn(repository, "/");
     const char *rest = repository[first] == '/' ? repository + first + 1 : "";
-    if (hub && ctr_starts_with(repository, "library/") && strchr(rest, '/') == NULL) {
+    /* 64 hex digits alone would read as an image ID. */
+    bool like_id = strlen(rest) == 64 && ctr_is_hex(rest, 64);
+    if (hub && ctr_starts_with(repository, "library/") && strchr(rest, '/') == NULL &&
+        !like_id) {
         return ref_text(ref, "", rest);
     }
     /* A first word that reads as a host cannot stand in front. */
