@@ -11,7 +11,7 @@ CASES="gzip-cut:ends.too.early gzip-crc:gzip.data.is.broken|diff_id|image.config
 zstd-crc:zstd.data.is.broken zstd-tail:zstd.data.is.broken zstd-is-gzip:zstd.data.is.broken zstd-window:zstd.data.is.broken|window
 tar-cut-short:not.a.valid.tar bomb-pax:not.a.valid.tar bomb-long-name:not.a.valid.tar
 bomb-sparse:impossible.file.size bomb-sparse-exact:limit.of"
-[ "${CTR_BOMBS:-}" != all ] || CASES="$CASES bomb-entries:limit.of.[14]000000.entries|full|No.space"
+[ "${CTR_BOMBS:-}" != all ] || CASES="$CASES bomb-entries:limit.of.[14]000000.entries|unpacks.to.more.than|full|No.space"
 mkdir -p "$T/own/images" "$T/own/data"
 
 # profile STORAGE: of image-tool; the disk is 1 GiB where it can be
