@@ -38,6 +38,7 @@ void inflater_destroy(struct inflater *inflater); /* takes NULL */
 /* -EBADMSG: not what `kind` says, broken, or bytes behind its end. */
 int inflater_push(struct inflater *inflater, const void *bytes, size_t length,
                   struct ctr_error *err);
+int inflater_fail_size(uint64_t max, struct ctr_error *err); /* -EFBIG with its message */
 /* After the last push: -EBADMSG where something is missing. */
 int inflater_end(const struct inflater *inflater, struct ctr_error *err);
 

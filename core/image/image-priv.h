@@ -186,6 +186,8 @@ struct layer_source {
     const char *digest, *media_type;
     uint64_t size;
     uint64_t max; /* decompressed bytes, 0: no limit */
+    _Atomic uint64_t *
+        made; /* those of all layers of its image so far, which `max` is for; NULL: it stands alone */
     const char *diff_id;
 };
 int layer_read(struct image_op *op, const struct layer_source *source,

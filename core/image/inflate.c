@@ -66,16 +66,22 @@ inflater_destroy(struct inflater *inflater)
     }
 }
 
+int
+inflater_fail_size(uint64_t max, struct ctr_error *err)
+{
+    return ctr_fail(
+        err, -EFBIG,
+        "it unpacks to more than %llu bytes; raise [engine] max_image if that is right",
+        (unsigned long long) max);
+}
+
 static int
 inflater_emit(struct inflater *inflater, const void *bytes, size_t length,
               struct ctr_error *err)
 {
     inflater->made += length;
     if (inflater->max > 0 && inflater->made > inflater->max) {
-        return ctr_fail(
-            err, -EFBIG,
-            "it unpacks to more than %llu bytes; raise [engine] max_image if that is right",
-            (unsigned long long) inflater->max);
+        return inflater_fail_size(inflater->max, err);
     }
     return length > 0 ? inflater->emit(inflater->arg, bytes, length, err) : 0;
 }

@@ -140,37 +140,22 @@ task_each(struct layers *layers, struct layer_task *task, struct tail_reader *re
 
 /* --- from its bytes to its end --- */
 
-/* All that an image unpacks to counts, not only each layer. */
-static int
-layers_count(struct layers *layers, const struct tail_reader *reader, uint64_t max,
-             struct ctr_error *err)
-{
-    (void) pthread_mutex_lock(&layers->mutex);
-    layers->made += reader->made;
-    bool over = max > 0 && layers->made > max;
-    (void) pthread_mutex_unlock(&layers->mutex);
-    return over ? ctr_fail(err, -EFBIG,
-                           "it unpacks to more than %llu bytes; raise [engine] max_image if "
-                           "that is right",
-                           (unsigned long long) max)
-                : 0;
-}
-
 int
 task_unpack(struct layers *layers, struct layer_task *task, struct ctr_error *err)
 {
     for (;;) {
         struct tail_reader reader;
+        task->source.made = &layers->made;
         int rc = task_open(layers, task, &reader, err);
         if (rc < 0) {
             return rc;
         }
         rc = layers->way == WAY_EACH ? task_each(layers, task, &reader, err)
                                      : task_check(layers, task, &reader, err);
-        rc = rc < 0 ? rc : layers_count(layers, &reader, task->source.max, err);
         tail_close(&reader);
         if (rc != -ESTALE) {
             return rc;
         }
+        layers->made -= reader.made; /* it comes again */
     }
 }

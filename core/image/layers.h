@@ -32,8 +32,8 @@ struct layers {
     json_t *have; /* diff_ids that the storage has, WAY_EACH */
     pthread_mutex_t mutex;
     size_t next_fetch, next_unpack;
-    uint64_t made;
-    bool stale; /* a layer's download was lost */
+    _Atomic uint64_t made; /* decompressed bytes of all layers */
+    bool stale;            /* a layer's download was lost */
     int rc;
     struct ctr_error err;
 };
