@@ -128,6 +128,28 @@ load_demo() {
     ctr load -i "$BUILD/demo" >/dev/null || fail "load of the demo image"
 }
 
+# tool_profile NAME [EXTRA INI]: $T/NAME.ini for image-tool, with a data root of its own and the logins of $T/auth.json
+tool_profile() {
+    cat >"$T/$1.ini" <<INI
+[engine]
+data = $T/$1
+run = $T/run
+plugins = $BUILD/tests/plugins:$BUILD/lib/ctr/plugins
+platform = linux/amd64
+[vmm]
+plugin = qemu
+[net]
+plugin = none
+[storage]
+plugin = mem
+[registry]
+chain = file
+[registry.file]
+path = $T/auth.json
+${2:-}
+INI
+}
+
 # start_registry [CONFIG LINES…]: docker-registry on a free loopback port; sets REGISTRY
 start_registry() {
     need docker-registry curl

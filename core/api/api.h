@@ -35,6 +35,10 @@ int ctr_docker_filters_parse(const char *text, const char *const *known, json_t 
                              struct ctr_error *err);
 /* Whether a container as the engine describes it passes the filters. */
 bool ctr_docker_filters_pass(const json_t *filters, const json_t *container);
+/* The same rule for any object: of each filter's values one must fit, of labels all. fits_one tells of one value. */
+bool ctr_docker_filters_match(const json_t *filters, const json_t *object,
+                              bool (*fits_one)(const char *filter, const char *value,
+                                               const json_t *object));
 
 /* What Docker's X-Registry-Auth header holds, for one request. */
 struct ctr_docker_auth {

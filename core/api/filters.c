@@ -90,7 +90,9 @@ one_fits(const char *filter, const char *wanted, const json_t *c)
 }
 
 bool
-ctr_docker_filters_pass(const json_t *filters, const json_t *container)
+ctr_docker_filters_match(const json_t *filters, const json_t *object,
+                         bool (*fits_one)(const char *filter, const char *value,
+                                          const json_t *object))
 {
     const char *filter;
     json_t *values, *value;
@@ -101,7 +103,7 @@ ctr_docker_filters_pass(const json_t *filters, const json_t *container)
         bool fits = all || json_array_size(values) == 0;
         json_array_foreach(values, i, value)
         {
-            bool one = one_fits(filter, json_string_value(value), container);
+            bool one = fits_one(filter, json_string_value(value), object);
             fits = all ? fits && one : fits || one;
         }
         if (!fits) {
@@ -109,4 +111,10 @@ ctr_docker_filters_pass(const json_t *filters, const json_t *container)
         }
     }
     return true;
+}
+
+bool
+ctr_docker_filters_pass(const json_t *filters, const json_t *container)
+{
+    return ctr_docker_filters_match(filters, container, one_fits);
 }

@@ -61,28 +61,6 @@ value_fits(const char *filter, const char *value, const json_t *image)
     return told && (strcmp(filter, "before") == 0 ? created < than : created > than);
 }
 
-/* Labels: every one must fit; of the others any one. */
-static bool
-image_fits(const json_t *filters, const json_t *image)
-{
-    const char *filter;
-    json_t *values, *value;
-    size_t i;
-    json_object_foreach((json_t *) filters, filter, values)
-    {
-        bool all = strcmp(filter, "label") == 0, fits = all || json_array_size(values) == 0;
-        json_array_foreach(values, i, value)
-        {
-            bool one = value_fits(filter, json_string_value(value), image);
-            fits = all ? fits && one : fits || one;
-        }
-        if (!fits) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The images that before and since name become their times. */
 static int
 resolve_times(struct ctr_request *request, json_t *filters, struct ctr_error *err)
@@ -126,7 +104,7 @@ api_images(struct ctr_request *request, struct ctr_error *err)
         if (json_array_size(json_object_get(filters, "reference")) > 0) {
             keep_named(json_object_get(filters, "reference"), image);
         }
-        if (image_fits(filters, image)) {
+        if (ctr_docker_filters_match(filters, image, value_fits)) {
             (void) json_array_append_new(list, docker_image_summary(image));
         }
     }

@@ -8,28 +8,9 @@ TOOL=$BUILD/tests/bin/image-tool
 export TOOL_QUIET=1
 MKIMG="python3 -B $ROOT/tests/hostile/mkimg"
 start_registry
-profile() { # NAME
-    cat >"$T/$1.ini" <<INI
-[engine]
-data = $T/$1
-run = $T/run
-plugins = $BUILD/tests/plugins:$BUILD/lib/ctr/plugins
-platform = linux/amd64
-[vmm]
-plugin = qemu
-[net]
-plugin = none
-[storage]
-plugin = mem
-[registry]
-chain = file
-[registry.file]
-path = $T/auth.json
-INI
-}
 (umask 077; echo "{}" >"$T/auth.json")
-profile a
-profile b
+tool_profile a
+tool_profile b
 P=a
 tool() { "$TOOL" "$T/$P.ini" "$@" >"$T/out" 2>"$T/err"; }
 must() { tool "$@" || { cat "$T/out" "$T/err"; fail "$*"; }; }

@@ -28,29 +28,9 @@ registry login "$LOGIN" "http: {addr: $LOGIN}
 auth: {htpasswd: {realm: test, path: $T/htpasswd}}"
 registry tls "$TLS" "http: {addr: $TLS, tls: {certificate: $T/cert.pem, key: $T/key.pem}}"
 
-profile() { # NAME EXTRA-INI
-    cat >"$T/$1.ini" <<INI
-[engine]
-data = $T/$1
-run = $T/run
-plugins = $BUILD/tests/plugins:$BUILD/lib/ctr/plugins
-platform = linux/amd64
-[vmm]
-plugin = qemu
-[net]
-plugin = none
-[storage]
-plugin = mem
-[registry]
-chain = file
-[registry.file]
-path = $T/auth.json
-$2
-INI
-}
-profile a "[registry.host \"$TLS\"]
+tool_profile a "[registry.host \"$TLS\"]
 ca = $T/cert.pem"
-profile b "[registry.host \"$TLS\"]
+tool_profile b "[registry.host \"$TLS\"]
 ca = $T/other.pem"
 (umask 077; printf '{"auths":{"%s":{"auth":"YWxpY2U6czNjcmV0LXB3"}}}' "$LOGIN" >"$T/auth.json")
 tool() { "$TOOL" "$T/$P.ini" "$@" >"$T/out" 2>&1; }

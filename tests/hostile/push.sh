@@ -32,43 +32,23 @@ registry login "$LOGIN" "http: {addr: $LOGIN}
 auth: {htpasswd: {realm: test, path: $T/htpasswd}}"
 registry tls "$TLS" "http: {addr: $TLS, tls: {certificate: $T/server.pem, key: $T/server-key.pem, clientcas: [$T/client.pem]}}"
 
-profile() { # NAME EXTRA-INI
-    cat >"$T/$1.ini" <<INI
-[engine]
-data = $T/$1
-run = $T/run
-plugins = $BUILD/tests/plugins:$BUILD/lib/ctr/plugins
-platform = linux/amd64
-[vmm]
-plugin = qemu
-[net]
-plugin = none
-[storage]
-plugin = mem
-[registry]
-chain = file
-[registry.file]
-path = $T/auth.json
-$2
-INI
-}
 tls() { printf '[registry.host "%s"]\nca = %s\n' "$TLS" "$T/server.pem"; }
-profile a "$(tls)
+tool_profile a "$(tls)
 client_cert = $T/client.pem
 client_key = $T/client-key.pem
 [registry.host \"$OPEN\"]
 upload_chunk = 64K"
-profile both "$(tls)
+tool_profile both "$(tls)
 client_cert = $T/client-both.pem"
-profile none "$(tls)"
-profile other "$(tls)
+tool_profile none "$(tls)"
+tool_profile other "$(tls)
 client_cert = $T/other.pem
 client_key = $T/other-key.pem"
-profile broken "$(tls)
+tool_profile broken "$(tls)
 client_cert = $T/htpasswd
 client_key = $T/other-key.pem"
-profile whole ""
-profile back "$(tls)
+tool_profile whole ""
+tool_profile back "$(tls)
 client_cert = $T/client.pem
 client_key = $T/client-key.pem"
 P=a
