@@ -24,7 +24,8 @@ layer_emit(void *arg, const void *bytes, size_t length, struct ctr_error *err)
     struct layer_state *state = arg;
     const struct layer_source *source = state->source;
     state->reader->made += length;
-    if (source->made != NULL && (*source->made += length) > source->max && source->max > 0) {
+    if (source->made != NULL && source->max > 0 &&
+        atomic_fetch_add(source->made, length) + length > source->max) {
         return inflater_fail_size(source->max, err);
     }
     ctr_sha256_add(state->diff_sha, bytes, length);
