@@ -49,7 +49,7 @@ pkgc = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 isal = $(shell $(PKG_CONFIG) --exists libisal 2>/dev/null && echo libisal)
 $(BUILD)/obj/core/image/%.o: EXTRA_CPPFLAGS = $(if $(isal),-DCTR_HAVE_ISAL)
 
-ROOMS := base conf loop plugin registry store image guest sandbox net engine api
+ROOMS := base conf loop plugin registry store image guest dns carrier sandbox net engine api
 MAINS := ctrd ctr-sandbox ctr-net
 room_sources = $(wildcard core/$(1)/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -72,11 +72,11 @@ CTRCTL_SOURCES := $(filter-out $(MAINS:%=core/cmd/%.c),$(wildcard core/cmd/*.c))
 LIBS_ctrctl := $(call lib,net conf base)
 LIBS_ctrd := $(call lib,api engine image registry sandbox net store plugin conf loop base)
 LIBS_ctr-sandbox := $(call lib,sandbox guest plugin conf loop base)
-LIBS_ctr-net := $(call lib,net plugin conf loop base)
+LIBS_ctr-net := $(call lib,carrier dns plugin conf loop base)
 PKGS_ctrctl := jansson inih
 PKGS_ctrd = jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto zlib libzstd $(isal)
 PKGS_ctr-sandbox := jansson inih libuv
-PKGS_ctr-net := jansson inih libuv
+PKGS_ctr-net := jansson inih libuv ldns libcrypto
 LTDL_ctrd := -lltdl
 LTDL_ctr-sandbox := -lltdl
 LTDL_ctr-net := -lltdl

@@ -4,7 +4,7 @@ include $(wildcard tests/plugins/*/plugin.mk)
 TEST_PLUGINS := $(filter $(BUILD)/tests/%,$(PLUGINS))
 
 ALL_LIBS := $(call lib,$(ROOMS)) $(BUILD)/lib/libctr-cmd.a
-ALL_PKGS = jansson inih libuv libcurl libarchive libmicrohttpd sqlite3 libcrypto libzstd zlib $(isal)
+ALL_PKGS = jansson inih libuv ldns libcurl libarchive libmicrohttpd sqlite3 libcrypto libzstd zlib $(isal)
 TEST_LINK = -Wl,--start-group $(ALL_LIBS) $(SDK_LIB) -Wl,--end-group $(call pkg,$(ALL_PKGS)) -lltdl -ldl -lm
 
 $(BUILD)/lib/libctr-cmd.a: $(filter-out %/ctrctl.o,$(call obj,$(CTRCTL_SOURCES)))

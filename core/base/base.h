@@ -8,6 +8,7 @@
 #ifndef CTR_BASE_H
 #define CTR_BASE_H
 
+#include <ctr/address.h>
 #include <ctr/error.h>
 #include <dirent.h>
 #include <errno.h>
@@ -236,5 +237,22 @@ const char **ctr_child_environment(void);
 uint64_t ctr_process_start_time(pid_t pid);
 /* Sends a signal only if the pid still has that start time (pidfd): 0 or -ESRCH. */
 int ctr_process_signal(pid_t pid, uint64_t start_time, int signal);
+
+/* --- address.c: IP addresses as text --- */
+
+#define CTR_ADDRESS_TEXT 46 /* INET6_ADDRSTRLEN */
+/* "10.88.0.2" <-> host byte order. */
+int ctr_ipv4_parse(const char *text, uint32_t *ret);
+const char *ctr_ipv4_format(uint32_t address, char ret[16]);
+/* Either family; 0 or -EINVAL. */
+int ctr_address_parse(const char *text, struct ctr_address *ret);
+/* "" for family 0. */
+const char *ctr_address_format(const struct ctr_address *address, char ret[CTR_ADDRESS_TEXT]);
+uint32_t
+ctr_address_ipv4(const struct ctr_address *address); /* host byte order; 0 if it is none */
+/* "10.0.0.0/8", "fd00::/64", or an address alone: its whole length. Bits behind the prefix may be set. */
+int ctr_prefix_parse(const char *text, struct ctr_address *ret, int *ret_prefix);
+bool
+ctr_prefix_has(const struct ctr_address *prefix, int length, const struct ctr_address *address);
 
 #endif

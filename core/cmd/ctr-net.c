@@ -1,7 +1,7 @@
 /*
  * ctr-net(8): one network's data plane. Started by ctrd with its configuration on standard input.
  */
-#include "core/net/net.h"
+#include "core/carrier/carrier.h"
 
 int
 main(int argc, char **argv)

@@ -221,7 +221,7 @@ void ctr_container_after_end(struct ctr_container *container);
 struct ctr_launch {
     struct ctr_container *container;
     json_t *disks, *published;
-    struct ctr_attachment port;
+    struct ctr_old_attachment port;
     int control, log_fd, lock_fd; /* the daemon's end of fd 3 */
     int sandbox_control;          /* the sandbox's end */
     struct ctr_pending *pending;

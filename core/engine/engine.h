@@ -34,9 +34,11 @@ int ctr_engine_describe_vmm(const struct ctr_conf *conf, const char *arch);
 /* Makes a container. `spec` (borrowed):
  *   {"image":TEXT,"platform":TEXT,"entrypoint":[…]|null,"cmd":[…]|null,"env":["K=V"],"working_dir","user","hostname",
  *    "labels":{K:V},"tty":B,"open_stdin":B,"stdin_once":B,"attach":[in,out,err],"stop_signal":TEXT,"stop_timeout":SECONDS,
- *    "memory":BYTES,"cpus":N,"network":NAME,"publish":[{proto,host_address,host_port,port}],"publish_all":B,
+ *    "memory":BYTES,"cpus":N,"network":NAME,"endpoints":[{"network","ip","ip6","mac","aliases":[…],"mtu"}],"dns":[…],"dns_search":[…],"dns_options":[…],
+ *    "extra_hosts":["name:ip"],"publish":[{proto,host_address,host_port,port}],"publish_all":B,
  *    "expose":["80/tcp"],"tmpfs":[{path,options}],"read_only":B,"shm_size":BYTES,"auto_remove":B,"rows":N,"cols":N,
  *    "storage":NAME,"kernel":PATH}
+ * "network" is what the user named first ("default", "none", NAME), "endpoints" all networks to join at creation, that one among them (absent: it alone).
  * Absent members have Docker's defaults. On failure nothing is left. ret_warnings: new reference, an array of sentences. */
 int ctr_engine_container_create(struct ctr_engine *engine, const char *name, const json_t *spec,
                                 char ret_id[65], json_t **ret_warnings, struct ctr_error *err);
@@ -60,7 +62,7 @@ int ctr_engine_container_resize(struct ctr_engine *engine, const char *ref, int 
                                 struct ctr_error *err);
 /* {"id","name","spec":{as merged with the image},"args":[…],"image":{"reference","id","digest","chain_id"},"state":"created|running|exited",
  *  "busy":TEXT,"created_at":NS,"started_at":NS,"finished_at":NS,"exit_code":N,"reason":TEXT,"error":TEXT,"pid":N,
- *  "network":{network,mac,address,gateway,prefix,published:[…]}, "vmm":TEXT,"accel":TEXT,"hardware":B,"folder":PATH}; new reference. */
+ *  "endpoints":[…as ctr_nets_endpoints],"published":[…], "vmm":TEXT,"accel":TEXT,"hardware":B,"folder":PATH}; new reference. */
 json_t *
 ctr_engine_container_inspect(struct ctr_engine *engine, const char *ref, struct ctr_error *err);
 /* The same for all, newest first. */
@@ -94,7 +96,8 @@ int
 ctr_engine_container_logs(struct ctr_engine *engine, const char *ref, int64_t tail,
                           struct ctr_log_reader **ret_reader, struct ctr_waiter **ret_waiter,
                           bool *ret_tty, struct ctr_error *err);
-/* Events from now on: {"type","action","id","name","image","exit_code","time":NS}. */
+/* Events from now on: {"type","action","id","name","image","exit_code","attributes":{K:TEXT},"time":NS}. Type "network": connect, disconnect (attributes container, name, type) and
+ * refuse (container, proto, address, port, host, count: what the rules of --egress deny held back), lost and restored (its ctr-net). */
 int
 ctr_engine_events(struct ctr_engine *engine, struct ctr_waiter **ret, struct ctr_error *err);
 /* The next event (new reference) or NULL: none yet, wait for the fd. *ret_end: the engine quits. */
@@ -156,6 +159,24 @@ int ctr_engine_image_remove(struct ctr_engine *engine, const char *ref, bool for
 json_t *ctr_engine_network_list(struct ctr_engine *engine, struct ctr_error *err);
 json_t *ctr_engine_network_inspect(struct ctr_engine *engine, const char *network,
                                    struct ctr_error *err);
+/* As ctr_nets_add. */
+int ctr_engine_network_create(struct ctr_engine *engine, const json_t *request, char ret_id[65],
+                              struct ctr_error *err);
+/* -EBUSY names a container, also one that does not run. */
+int ctr_engine_network_remove(struct ctr_engine *engine, const char *network,
+                              struct ctr_error *err);
+/* A container joins or leaves a network, whether it runs or not; `endpoint` as ctr_nets_join. A running one has its new interface and names when this returns 0;
+ * without a spare port left: -EBUSY, "restart it". Without the endpoint: -ENOENT, on that network already: -EEXIST. `force`: also of a container that is gone. */
+int ctr_engine_network_connect(struct ctr_engine *engine, const char *network, const char *ref,
+                               const json_t *endpoint, struct ctr_error *err);
+int ctr_engine_network_disconnect(struct ctr_engine *engine, const char *network,
+                                  const char *ref, bool force, struct ctr_error *err);
+/* Removes networks that no container is on and that fit the filters (docker's label and until); {"networks":[names]}. */
+int ctr_engine_network_prune(struct ctr_engine *engine, const json_t *filters, json_t **ret,
+                             struct ctr_error *err);
+/* As ctr_nets_capture; container NULL: all. */
+int ctr_engine_network_capture(struct ctr_engine *engine, const char *network, const char *ref,
+                               int64_t count, int *ret_fd, struct ctr_error *err);
 /* {"profile","file","data","run","version","arch","id","containers","running","stopped","images","storage","storages":[…],"net","registry":[…],
  *  "vmm":{"plugin","accel","hardware","version","error"},"kernel","warnings":[…]} */
 json_t *ctr_engine_info(struct ctr_engine *engine, struct ctr_error *err);

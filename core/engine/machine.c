@@ -88,7 +88,7 @@ machine_json(struct ctr_engine *engine, struct ctr_launch *launch, struct ctr_er
 static json_t *
 network_json(struct ctr_engine *engine, const struct ctr_launch *launch)
 {
-    const struct ctr_attachment *port = &launch->port;
+    const struct ctr_old_attachment *port = &launch->port;
     json_t *network =
         json_pack("{s:[],s:[],s:[],s:[]}", "interfaces", "dns", "search", "hosts");
     if (network == NULL || port->address[0] == '\0') {

@@ -4,7 +4,8 @@
 #include "core/net/net-priv.h"
 
 int
-ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_nets **ret,
+ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_loop *loop,
+                const struct ctr_nets_hooks *hooks, struct ctr_nets **ret,
                 struct ctr_error *err)
 {
     struct ctr_nets *nets = calloc(1, sizeof *nets);
@@ -69,7 +70,7 @@ detach_request(const char *container)
 /* Makes the port. One of the same name is left of a VM that ended unseen: it goes first. */
 static int
 attach(struct ctr_network_entry *network, const char *container, uint32_t address,
-       uint32_t kind, struct ctr_attachment *ret, struct ctr_error *err)
+       uint32_t kind, struct ctr_old_attachment *ret, struct ctr_error *err)
 {
     struct ctr_error why = CTR_ERROR_INIT;
     int fd = -1;
@@ -135,7 +136,7 @@ publish_all(struct ctr_network_entry *network, const json_t *publish, uint32_t a
 
 static void
 fill_attachment(const struct ctr_nets *nets, const struct ctr_network_entry *network,
-                uint32_t address, struct ctr_attachment *ret)
+                uint32_t address, struct ctr_old_attachment *ret)
 {
     const char *dns = nets->conf->engine.dns;
     (void) snprintf(ret->network, sizeof ret->network, "%s", network->name);
@@ -148,7 +149,7 @@ fill_attachment(const struct ctr_nets *nets, const struct ctr_network_entry *net
 
 /* No port: "none", or a plugin that connects nothing. */
 static int
-connect_nothing(const char *network, const json_t *publish, struct ctr_attachment *ret,
+connect_nothing(const char *network, const json_t *publish, struct ctr_old_attachment *ret,
                 struct ctr_error *err)
 {
     if (json_array_size(publish) > 0) {
@@ -156,7 +157,7 @@ connect_nothing(const char *network, const json_t *publish, struct ctr_attachmen
                         "ports cannot be published on network %.63s, which connects nothing",
                         network);
     }
-    *ret = (struct ctr_attachment){.fd = -1};
+    *ret = (struct ctr_old_attachment){.fd = -1};
     (void) snprintf(ret->network, sizeof ret->network, "%s", network);
     return 0;
 }
@@ -165,10 +166,10 @@ connect_nothing(const char *network, const json_t *publish, struct ctr_attachmen
 static int
 connect_port(struct ctr_nets *nets, struct ctr_network_entry *network, const char *container,
              uint32_t vmm_kinds, const json_t *publish, json_t *published,
-             struct ctr_attachment *ret, struct ctr_error *err)
+             struct ctr_old_attachment *ret, struct ctr_error *err)
 {
     uint32_t address, kind = common_kind(network->kinds, vmm_kinds);
-    struct ctr_attachment made = {.fd = -1};
+    struct ctr_old_attachment made = {.fd = -1};
     if (network->kinds == 0) {
         return connect_nothing(network->name, publish, ret, err);
     }
@@ -198,7 +199,7 @@ connect_port(struct ctr_nets *nets, struct ctr_network_entry *network, const cha
 
 int
 ctr_nets_connect(struct ctr_nets *nets, const char *network, const char *container,
-                 uint32_t vmm_kinds, const json_t *publish, struct ctr_attachment *ret,
+                 uint32_t vmm_kinds, const json_t *publish, struct ctr_old_attachment *ret,
                  json_t **ret_published, struct ctr_error *err)
 {
     struct ctr_error local = CTR_ERROR_INIT;

@@ -232,9 +232,12 @@ overlapping(const struct ctr_nets *nets, uint32_t subnet, int prefix)
 }
 
 int
-ctr_nets_add(struct ctr_nets *nets, const char *name, const char *subnet, bool internal,
+ctr_nets_add(struct ctr_nets *nets, const json_t *request, char ret_id[65],
              struct ctr_error *err)
 {
+    const char *name = ctr_json_str(request, "name", "");
+    const char *subnet = ctr_json_str(request, "subnet", "");
+    bool internal = ctr_json_bool(request, "internal", false);
     uint32_t address;
     int prefix;
     struct ctr_network_entry *n;
@@ -253,6 +256,9 @@ ctr_nets_add(struct ctr_nets *nets, const char *name, const char *subnet, bool i
     code = other != NULL ? ctr_fail(err, -EEXIST, "subnet %s overlaps that of network %s",
                                     subnet, other->name)
                          : create_locked(nets, name, subnet, internal, &n, err);
+    if (code == 0) {
+        (void) snprintf(ret_id, 65, "%s", n->id);
+    }
     (void) pthread_mutex_unlock(&nets->mutex);
     return code;
 }

@@ -7,7 +7,9 @@
  *   {"id":ID, "vmm":{"plugin":"/abs/vmm-x.so","instance":"default","options":{"key":"text"}},
  *    "machine":{"arch":"amd64","cpus":1,"memory":BYTES,"kernel":PATH,"initramfs":PATH,"cmdline":"…",
  *               "disks":[{path,format,read_only,discard,role,fstype,options,bytes}]},
- *    "ports":[{"kind":1,"fd":4,"mac":"02:…","mtu":1500}],                        fd numbers are inherited descriptors
+ *    "ports":[{"kind":1,"fd":4,"keep":5,"mac":"02:…","mtu":1500}],               fd numbers are inherited descriptors; keep: the network's end, held as long as the VM runs
+ *    "spare_ports":2,                                                            further ones, with both ends made here, for networks that the running machine joins:
+ *                                                                                kind 1, hardware address 02:fe:00:00:00:00 and up
  *    "boot":{…the boot request without id, op, protocol, time_ns, seed, disks' devices and the process's streams…},
  *    "open_stdin":true, "stdin_once":true,                                       without open_stdin the process reads /dev/null
  *    "attach":[{"fd":5,"stdin":true,"stdout":true,"stderr":true}],               clients that attached before the start
@@ -33,6 +35,9 @@
  *   {"op":"signal","exec":""|EID,"signal":N} {"op":"resize","exec":""|EID,"rows":R,"cols":C} {"op":"stats"} -> {"ok":{…}}
  *   {"op":"stop","signal":N,"timeout":SECONDS}   -> {"ok":{}} at once; the exit event follows for certain: signal, after timeout SIGKILL, after 5 s more the VM is killed
  *   {"op":"kill"}                                -> {"ok":{}} the VM is ended at once
+ *   {"op":"ports"}                               -> {"ok":{"ports":[{"hardware":"02:…","kind":1,"spare":B}]}}, in the order of the machine's interfaces
+ *   {"op":"port","hardware":"02:…"}              -> {"ok":{}} with a copy of that port's network end as SCM_RIGHTS on the first byte
+ *   {"op":"network","network":{…}}               -> {"ok":{}} when the guest has set its interfaces and names so (guest/PROTOCOL.guest.md, network)
  *   {"op":"pause"} {"op":"resume"} {"op":"memory","bytes":N}  -> {"ok":{}}, or ENOTSUP by the plugin's name
  *   signal and resize of the container's process are kept while it boots. stats: {"pid","memory_host","memory_guest","cpu_ns"}. Of ended execs the last 256 are told.
  *   Errors: {"error":{"code":"ESRCH","message":"…"}}.

@@ -46,7 +46,18 @@ world_open(struct world *w, const char *net_section)
         fail_msg("conf: %s", err.msg);
     }
     assert_int_equal(ctr_store_open(w->conf->engine.data, &w->store, &err), 0);
-    assert_int_equal(ctr_nets_create(w->store, w->conf, &w->nets, &err), 0);
+    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, NULL, &w->nets, &err), 0);
+}
+
+static int
+add(struct ctr_nets *nets, const char *name, const char *subnet, bool internal,
+    struct ctr_error *err)
+{
+    char id[65];
+    CTR_AUTO(json)
+    json_t *request =
+        json_pack("{s:s, s:s, s:b}", "name", name, "subnet", subnet, "internal", internal);
+    return ctr_nets_add(nets, request, id, err);
 }
 
 static void
@@ -56,7 +67,7 @@ world_restart(struct world *w)
     ctr_nets_destroy(w->nets);
     ctr_store_close(w->store);
     assert_int_equal(ctr_store_open(w->conf->engine.data, &w->store, &err), 0);
-    assert_int_equal(ctr_nets_create(w->store, w->conf, &w->nets, &err), 0);
+    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, NULL, &w->nets, &err), 0);
 }
 
 static void
@@ -78,14 +89,14 @@ world_close(struct world *w)
 
 static int
 connect_to(struct world *w, const char *network, const char *id, const json_t *publish,
-           struct ctr_attachment *ret, json_t **ret_published, struct ctr_error *err)
+           struct ctr_old_attachment *ret, json_t **ret_published, struct ctr_error *err)
 {
     return ctr_nets_connect(w->nets, network, id, CTR_PORT_DGRAM | CTR_PORT_TAP, publish, ret,
                             ret_published, err);
 }
 
 static void
-join(struct world *w, const char *network, const char *id, struct ctr_attachment *ret)
+join(struct world *w, const char *network, const char *id, struct ctr_old_attachment *ret)
 {
     struct ctr_error err = CTR_ERROR_INIT;
     if (connect_to(w, network, id, NULL, ret, NULL, &err) != 0) {
@@ -213,14 +224,14 @@ networks(void **state)
     assert_null(ctr_nets_inspect(w.nets, "nowhere", &err));
     assert_int_equal(err.code, -ENOENT);
     assert_non_null(strstr(err.msg, "nowhere"));
-    assert_int_equal(ctr_nets_add(w.nets, "x", "10.89.0.1/24", false, &err), -EINVAL);
+    assert_int_equal(add(w.nets, "x", "10.89.0.1/24", false, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "10.89.0.0/24"));
-    assert_int_equal(ctr_nets_add(w.nets, "x", "10.89.0.0/30", false, &err), -EINVAL);
-    assert_int_equal(ctr_nets_add(w.nets, "x", "10.0.0.0/8", false, &err), -EEXIST);
-    assert_int_equal(ctr_nets_add(w.nets, "../x", "10.89.0.0/24", false, &err), -EINVAL);
-    assert_int_equal(ctr_nets_add(w.nets, "none", "10.89.0.0/24", false, &err), -EINVAL);
-    assert_int_equal(ctr_nets_add(w.nets, "x", "10.89.0.0/24", true, &err), 0);
-    assert_int_equal(ctr_nets_add(w.nets, "x", "10.90.0.0/24", true, &err), -EEXIST);
+    assert_int_equal(add(w.nets, "x", "10.89.0.0/30", false, &err), -EINVAL);
+    assert_int_equal(add(w.nets, "x", "10.0.0.0/8", false, &err), -EEXIST);
+    assert_int_equal(add(w.nets, "../x", "10.89.0.0/24", false, &err), -EINVAL);
+    assert_int_equal(add(w.nets, "none", "10.89.0.0/24", false, &err), -EINVAL);
+    assert_int_equal(add(w.nets, "x", "10.89.0.0/24", true, &err), 0);
+    assert_int_equal(add(w.nets, "x", "10.90.0.0/24", true, &err), -EEXIST);
     world_restart(&w);
     CTR_AUTO(json) json_t *list = ctr_nets_list(w.nets, &err);
     assert_int_equal(json_array_size(list), 3); /* default, none, x */
@@ -238,7 +249,7 @@ leases(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_attachment at[5], again;
+    struct ctr_old_attachment at[5], again;
     char id[24];
     world_open(&w, "[net]\nplugin = switch\n");
     for (int i = 0; i < 4; i++) { /* .2 to .5: all that a /29 has */
@@ -295,7 +306,7 @@ race(void *arg)
     struct racer *r = arg;
     for (int i = 0; i < 8; i++) {
         struct ctr_error err = CTR_ERROR_INIT;
-        struct ctr_attachment at;
+        struct ctr_old_attachment at;
         char id[48];
         (void) snprintf(id, sizeof id, "%s-%d", r->id, i);
         if (connect_to(r->world, "big", id, NULL, &at, NULL, &err) == 0) {
@@ -313,7 +324,7 @@ threads(void **state)
     struct ctr_error err = CTR_ERROR_INIT;
     static struct racer racers[6];
     world_open(&w, "[net]\nplugin = switch\n");
-    assert_int_equal(ctr_nets_add(w.nets, "big", "10.89.0.0/24", false, &err), 0);
+    assert_int_equal(add(w.nets, "big", "10.89.0.0/24", false, &err), 0);
     for (size_t i = 0; i < CTR_LENGTH(racers); i++) {
         racers[i].world = &w;
         (void) snprintf(racers[i].id, sizeof racers[i].id, "r%zu", i);
@@ -340,7 +351,7 @@ static void
 ctr_net_is_found_again(void **state)
 {
     struct world w;
-    struct ctr_attachment a, b;
+    struct ctr_old_attachment a, b;
     world_open(&w, "[net]\nplugin = switch\n");
     join(&w, "default", "a", &a);
     pid_t pid = pid_of(&w, "default");
@@ -375,7 +386,7 @@ profile_changes(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_attachment a;
+    struct ctr_old_attachment a;
     world_open(&w, "[net]\nplugin = switch\n");
     join(&w, "default", "a", &a);
     (void) close(a.fd);
@@ -424,7 +435,7 @@ publishing(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_attachment a, b = {.fd = -7};
+    struct ctr_old_attachment a, b = {.fd = -7};
     json_t *published = NULL;
     world_open(&w, "[net]\nplugin = switch\n");
     CTR_AUTO(json)
@@ -462,7 +473,7 @@ nothing_to_connect(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_attachment at;
+    struct ctr_old_attachment at;
     json_t *published = NULL;
     CTR_AUTO(json) json_t *one = json_pack("[o]", wish("127.0.0.1", 0, 80));
     world_open(&w, "[net]\nplugin = switch\n");
@@ -543,7 +554,7 @@ hostile_requests(void **state)
     };
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_attachment a;
+    struct ctr_old_attachment a;
     world_open(&w, "[net]\nplugin = switch\n");
     join(&w, "default", "a", &a);
     for (size_t i = 0; i < CTR_LENGTH(lines); i++) {

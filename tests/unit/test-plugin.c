@@ -79,7 +79,7 @@ test_refusals(void **state)
     static const struct {
         const char *name, *words;
     } cases[] = {
-        {"abi", "it was built for ABI 2.1, this program has 1.1: rebuild it"},
+        {"abi", "it was built for ABI 2.1, this program has 1.2: rebuild it"},
         {"magic", "its magic is 12345678"},
         {"size", "its description has 24 bytes"},
         {"kind", "its kind 77 is unknown"},

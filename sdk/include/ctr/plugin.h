@@ -21,7 +21,7 @@
 
 #define CTR_PLUGIN_MAGIC 0x4354524cU /* "CTRL" */
 #define CTR_ABI_MAJOR 1
-#define CTR_ABI_MINOR 1
+#define CTR_ABI_MINOR 2
 
 enum ctr_kind {
     CTR_KIND_REGISTRY = 1,

@@ -4,7 +4,7 @@
  * A connection that sends half a line and then waits, a line that is too long, or does not take its answers is closed. Only
  * this user and root may connect.
  */
-#include "core/net/server.h"
+#include "core/carrier/carrier-priv.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>

@@ -2,7 +2,7 @@
  * The net plugin of a ctr-net and the requests on it. Everything in a request is checked here, so that the plugin sees sound
  * values only.
  */
-#include "core/net/server.h"
+#include "core/carrier/carrier-priv.h"
 
 static int
 parse_address(const json_t *object, const char *key, uint32_t *ret, struct ctr_error *err)

@@ -2,7 +2,7 @@
  * Lowering ctr-net: what parses the guests' packets need not be root. It keeps its open socket and the right to bind ports
  * below 1024, which published ports ask for.
  */
-#include "core/net/server.h"
+#include "core/carrier/carrier-priv.h"
 #include <grp.h>
 
 #ifdef __linux__

@@ -1,38 +1,7 @@
 /*
- * Addresses as text, and the grammar of `-p`: [IP:]HOST:CTR[/tcp|udp], or CTR alone for a free host port.
+ * The grammar of `-p`: [IP:]HOST:CTR[/tcp|udp], or CTR alone for a free host port.
  */
 #include "core/net/net.h"
-
-int
-ctr_ipv4_parse(const char *text, uint32_t *ret)
-{
-    uint32_t address = 0;
-    for (int part = 0; part < 4; part++) {
-        size_t digits = strspn(text, "0123456789");
-        if (digits == 0 || digits > 3 || (digits > 1 && text[0] == '0')) {
-            return -EINVAL; /* 010 is 8 for some and 10 for others */
-        }
-        unsigned value = 0;
-        for (size_t i = 0; i < digits; i++) {
-            value = value * 10 + (unsigned) (text[i] - '0');
-        }
-        if (value > 255 || text[digits] != (part < 3 ? '.' : '\0')) {
-            return -EINVAL;
-        }
-        address = address << 8 | value;
-        text += digits + (part < 3);
-    }
-    *ret = address;
-    return 0;
-}
-
-const char *
-ctr_ipv4_format(uint32_t address, char ret[16])
-{
-    (void) snprintf(ret, 16, "%u.%u.%u.%u", address >> 24, address >> 16 & 255,
-                    address >> 8 & 255, address & 255);
-    return ret;
-}
 
 /* One port of `text` (all of the -p argument, for the message). An empty one is 0 where `empty_ok`. */
 static int

@@ -1,10 +1,10 @@
 /*
- * core/net inside: the ctr-net process. carrier.c drives the net plugin, server.c speaks the protocol of net.h.
+ * core/carrier inside: carrier.c drives the net plugin, server.c speaks the protocol of carrier.h.
  */
-#ifndef CTR_NET_SERVER_H
-#define CTR_NET_SERVER_H
+#ifndef CTR_CARRIER_PRIV_H
+#define CTR_CARRIER_PRIV_H
 
-#include "core/net/net.h"
+#include "core/carrier/carrier.h"
 
 /* The loaded plugin with its network, and what is known of its ports. */
 struct ctr_carrier {
