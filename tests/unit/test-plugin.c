@@ -295,7 +295,7 @@ test_describe(void **state)
     assert_string_equal(ctr_json_str(good, "kind", ""), "storage");
     assert_string_equal(ctr_json_str(good, "name", ""), "good");
     assert_string_equal(ctr_json_str(good, "version", ""), "1.0");
-    assert_string_equal(ctr_json_str(good, "abi", ""), "1.1");
+    assert_string_equal(ctr_json_str(good, "abi", ""), "1.2");
     assert_null(json_object_get(good, "error"));
     assert_null(json_object_get(good, "hidden_by"));
     const json_t *options = json_object_get(good, "options");
