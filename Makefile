@@ -171,7 +171,7 @@ help:
 	@echo 'make              build programs, plugins and the guest into $(BUILD)/'
 	@echo 'make test         install what the tests need and run all of them'
 	@echo 'make check        all tests and checks; check-{style,unit,conform,cli,vm,hostile,fuzz,asan,clang,valgrind}'
-	@echo 'make bench        figures as ratios against named peers'
+	@echo 'make bench        figures as ratios against named peers; also bench-pull, bench-net, bench-dns'
 	@echo 'make kernel-fetch the Debian cloud kernel package, unpacked into $(BUILD)/'
 	@echo 'make install      PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make format, make deps'

@@ -32,7 +32,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ALL_LIBS) $(SDK_LIB)
 .SECONDARY: $(patsubst tests/fuzz/%.c,$(BUILD)/obj/tests/fuzz/%.o,$(wildcard tests/fuzz/fuzz-*.c))
 
 .PHONY: fuzz fuzz-bins test-programs check check-style check-unit check-conform check-cli check-vm check-hostile check-fuzz check-abi \
-        check-asan check-clang check-valgrind test bench bench-pull format
+        check-asan check-clang check-valgrind test bench bench-pull bench-net bench-dns format
 test-programs: $(UNIT) $(TEST_BIN) $(TEST_PLUGINS)
 fuzz-bins: $(FUZZ)
 fuzz:
@@ -70,6 +70,8 @@ bench: all test-programs
 	BUILD=$(BUILD) tests/bench/start
 bench-pull: all
 	BUILD=$(BUILD) tests/bench/pull
+bench-net bench-dns: all test-programs
+	BUILD=$(BUILD) tests/bench/$(@:bench-%=%)
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
