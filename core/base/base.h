@@ -255,4 +255,16 @@ int ctr_prefix_parse(const char *text, struct ctr_address *ret, int *ret_prefix)
 bool
 ctr_prefix_has(const struct ctr_address *prefix, int length, const struct ctr_address *address);
 
+/* --- allow.c: what may go out of a network --- */
+
+/* HOST[:PORT], *.HOST[:PORT], CIDR[:PORT], [CIDR6]:PORT. */
+struct ctr_allow {
+    char host[256]; /* lower case, no dot at its end; "" if it is a prefix */
+    bool below;     /* "*.": all names below host, not host itself */
+    struct ctr_address address; /* bits behind the prefix are 0 */
+    int prefix;
+    uint16_t port; /* 0: any */
+};
+int ctr_allow_parse(const char *text, struct ctr_allow *ret, struct ctr_error *err);
+
 #endif
