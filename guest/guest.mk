@@ -13,8 +13,8 @@ GUEST_ARCHES ?= $(strip $(foreach a,amd64 arm64,$(if $(or $(filter $(GUEST_HOST)
 GUEST_DIR := $(BUILD)/guest
 GUEST_SHARE := $(BUILD)/share/ctr/guest
 
-INIT_COMMON := main control process pump spec child users mux loop buf fault
-INIT_VM := $(INIT_COMMON) root-vm modules mountopt disks names net cgroup layout confine
+INIT_COMMON := main control process pump spec netspec child users mux loop buf fault
+INIT_VM := $(INIT_COMMON) root-vm modules mountopt disks names net netlink cgroup layout confine
 INIT_FAKE := $(INIT_COMMON) root-fake
 INIT_FLAGS = -std=gnu11 -O2 -g $(WARN) -fstack-protector-strong -D_FORTIFY_SOURCE=2 -I. -D_GNU_SOURCE -DCTR_VERSION='"$(VERSION)"'
 
@@ -76,6 +76,6 @@ $(BUILD)/tests/bin/ctr-init-fake: $(INIT_FAKE_OBJECTS)
 test-programs: $(BUILD)/tests/bin/ctr-init-fake
 
 # fuzz-boot runs what ctr-init parses.
-FUZZ_BOOT_OBJECTS := $(patsubst %,$(BUILD)/obj/guest/init/%.o,control mux loop buf fault spec users mountopt)
+FUZZ_BOOT_OBJECTS := $(patsubst %,$(BUILD)/obj/guest/init/%.o,control mux loop buf fault spec netspec users mountopt)
 $(BUILD)/tests/fuzz/fuzz-boot: $(FUZZ_BOOT_OBJECTS)
 FUZZ_LIBS_fuzz-boot := $(FUZZ_BOOT_OBJECTS)

@@ -168,6 +168,23 @@ op_sync(json_int_t id, const json_t *request, struct fault *fault)
 }
 
 static int
+op_network(json_int_t id, const json_t *request, struct fault *fault)
+{
+    const json_t *network = json_object_get(request, "network");
+    if (!json_is_object(network)) {
+        return fault_set(fault, "EINVAL", "network needs a \"network\"");
+    }
+    if (!process_runs("init")) {
+        return fault_set(fault, "ESRCH", "the container's first process does not run");
+    }
+    if (root_network(network, fault) < 0) {
+        return -1;
+    }
+    answer(id, json_object());
+    return 0;
+}
+
+static int
 op_ping(json_int_t id, const json_t *request, struct fault *fault)
 {
     answer(id, json_object());
@@ -183,7 +200,7 @@ dispatch(const json_t *request)
     } ops[] = {
         {"boot", op_boot},     {"exec", op_exec},         {"signal", op_signal},
         {"resize", op_resize}, {"poweroff", op_poweroff}, {"sync", op_sync},
-        {"ping", op_ping},
+        {"ping", op_ping},     {"network", op_network},
     };
     struct fault fault = {.code = "EIO"};
     json_int_t id = json_integer_value(json_object_get(request, "id"));

@@ -1,212 +1,392 @@
 /*
- * net.c: the network of the VM by rtnetlink: lo up, each interface found by its MAC, with address, mtu and default route.
+ * net.c: the network of the VM, which is the container's: lo up, and the interfaces that the host describes, at boot and again while
+ * it runs.
  *
- * The VM's network namespace is the container's. An interface without an IPv6 address has IPv6 off, as with docker.
+ * An interface is known by its hardware address, which the kernel keeps whatever MAC it is given. What was set up is
+ * remembered: of a later description only the difference is done, so that connections over interfaces that stay are not
+ * disturbed. An interface that is not described any more is down, without addresses, and has its hardware address again. One
+ * without an IPv6 address has IPv6 off, as with docker; router advertisements are never asked for nor taken.
  */
+#include "netlink.h"
+#include "netspec.h"
 #include "vm.h"
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/rtnetlink.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct request {
-    struct nlmsghdr header;
-    union {
-        struct ifinfomsg link;
-        struct ifaddrmsg address;
-        struct rtmsg route;
-    };
-    char room[256];
+#define LINKS_MAX 64
+
+/* An interface of the machine. */
+struct link {
+    int index;
+    uint8_t hardware[6];
+    char name[IFNAMSIZ];
+    char target[IFNAMSIZ]; /* the name that it is to have; "": any */
 };
 
-static void
-add_attribute(struct request *request, unsigned short type, const void *bytes, size_t n)
-{
-    struct rtattr *attribute =
-        (struct rtattr *) ((char *) request + NLMSG_ALIGN(request->header.nlmsg_len));
-    attribute->rta_type = type;
-    attribute->rta_len = (unsigned short) RTA_LENGTH(n);
-    memcpy(RTA_DATA(attribute), bytes, n);
-    request->header.nlmsg_len =
-        (uint32_t) (NLMSG_ALIGN(request->header.nlmsg_len) + RTA_ALIGN(RTA_LENGTH(n)));
-}
+struct links {
+    struct link all[LINKS_MAX];
+    size_t n;
+};
 
-/* Sends and waits for the kernel's answer: 0 or -1 with errno. */
-static int
-send_request(int netlink, struct request *request)
+/* What was set up. */
+struct applied {
+    int index;
+    char name[IFNAMSIZ];
+    struct net_interface as;
+};
+
+static struct applied applied[NET_INTERFACES_MAX];
+static size_t n_applied;
+static int netlink = -1;
+
+/* --- what the machine has --- */
+
+static bool
+read_hardware(int socket, const char *name, uint8_t ret[6])
 {
+    static const uint8_t none[6];
     struct {
-        struct nlmsghdr header;
-        struct nlmsgerr error;
-        char rest[512];
-    } answer;
-    request->header.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-    if (send(netlink, request, request->header.nlmsg_len, 0) < 0) {
-        return -1;
+        struct ethtool_perm_addr head;
+        uint8_t bytes[32];
+    } address = {.head = {.cmd = ETHTOOL_GPERMADDR, .size = sizeof address.bytes}};
+    struct ifreq request = {.ifr_data = (void *) &address};
+    (void) snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+    if (ioctl(socket, SIOCETHTOOL, &request) < 0 || address.head.size != 6) {
+        return false;
     }
-    ssize_t n = recv(netlink, &answer, sizeof answer, 0);
-    if (n < (ssize_t) NLMSG_LENGTH(sizeof answer.error) ||
-        answer.header.nlmsg_type != NLMSG_ERROR) {
-        errno = EPROTO;
-        return -1;
-    }
-    errno = -answer.error.error;
-    return errno == 0 ? 0 : -1;
+    memcpy(ret, address.bytes, 6);
+    return memcmp(ret, none, 6) != 0;
 }
 
-static int
-link_up(int netlink, int index, uint32_t mtu)
+static void
+list_links(struct links *ret)
 {
-    struct request request = {
-        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof request.link), .nlmsg_type = RTM_NEWLINK},
-        .link = {.ifi_family = AF_UNSPEC,
-                 .ifi_index = index,
-                 .ifi_flags = IFF_UP,
-                 .ifi_change = IFF_UP}};
-    if (mtu > 0) {
-        add_attribute(&request, IFLA_MTU, &mtu, sizeof mtu);
+    struct if_nameindex *names = if_nameindex();
+    int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ret->n = 0;
+    for (size_t i = 0; names != NULL && socket_fd >= 0 && names[i].if_name != NULL; i++) {
+        struct link *link = &ret->all[ret->n];
+        if (ret->n < LINKS_MAX && read_hardware(socket_fd, names[i].if_name, link->hardware)) {
+            link->index = (int) names[i].if_index;
+            (void) snprintf(link->name, sizeof link->name, "%.15s", names[i].if_name);
+            link->target[0] = '\0';
+            ret->n++;
+        }
     }
-    return send_request(netlink, &request);
+    if (socket_fd >= 0) {
+        (void) close(socket_fd);
+    }
+    if_freenameindex(names);
 }
 
-static int
-add_address(int netlink, int index, int family, const void *address, unsigned char prefix)
+static struct link *
+find_link(struct links *links, const uint8_t hardware[6])
 {
-    size_t n = family == AF_INET ? 4 : 16;
-    struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof request.address),
-                                         .nlmsg_type = RTM_NEWADDR,
-                                         .nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE},
-                              .address = {.ifa_family = (unsigned char) family,
-                                          .ifa_prefixlen = prefix,
-                                          .ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0,
-                                          .ifa_scope = RT_SCOPE_UNIVERSE,
-                                          .ifa_index = (unsigned) index}};
-    add_attribute(&request, IFA_LOCAL, address, n);
-    add_attribute(&request, IFA_ADDRESS, address, n);
-    if (family == AF_INET && prefix < 31) {
-        uint32_t broadcast;
-        memcpy(&broadcast, address, 4);
-        broadcast |= htonl(prefix == 0 ? ~0u : ~0u >> prefix);
-        add_attribute(&request, IFA_BROADCAST, &broadcast, 4);
+    for (size_t i = 0; i < links->n; i++) {
+        if (memcmp(links->all[i].hardware, hardware, 6) == 0) {
+            return &links->all[i];
+        }
     }
-    return send_request(netlink, &request);
-}
-
-static int
-add_default_route(int netlink, int index, int family, const void *gateway)
-{
-    struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof request.route),
-                                         .nlmsg_type = RTM_NEWROUTE,
-                                         .nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE},
-                              .route = {.rtm_family = (unsigned char) family,
-                                        .rtm_table = RT_TABLE_MAIN,
-                                        .rtm_protocol = RTPROT_BOOT,
-                                        .rtm_scope = RT_SCOPE_UNIVERSE,
-                                        .rtm_type = RTN_UNICAST}};
-    add_attribute(&request, RTA_GATEWAY, gateway, family == AF_INET ? 4 : 16);
-    add_attribute(&request, RTA_OIF, &index, sizeof index);
-    return send_request(netlink, &request);
+    return NULL;
 }
 
 struct wanted {
-    const char *mac;
-    char name[IFNAMSIZ];
+    const struct net_spec *spec;
+    struct links *links;
+    const uint8_t *missing;
 };
 
 static bool
-find_interface(void *arg)
+all_there(void *arg)
 {
     struct wanted *wanted = arg;
-    DIR *dir = opendir("/sys/class/net");
-    struct dirent *entry;
-    bool found = false;
-    while (dir != NULL && !found && (entry = readdir(dir)) != NULL) {
-        char path[PATH_MAX], mac[32] = "";
-        (void) snprintf(path, sizeof path, "/sys/class/net/%s/address", entry->d_name);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? 0 : read(fd, mac, sizeof mac - 1);
-        if (fd >= 0) {
-            (void) close(fd);
+    list_links(wanted->links);
+    for (size_t i = 0; i < wanted->spec->n; i++) {
+        wanted->missing = wanted->spec->interfaces[i].link.hardware;
+        if (find_link(wanted->links, wanted->missing) == NULL) {
+            return false;
         }
-        mac[n > 0 && mac[n - 1] == '\n' ? n - 1 : 0] = '\0';
-        found = strcasecmp(mac, wanted->mac) == 0;
-        (void) snprintf(wanted->name, sizeof wanted->name, "%.15s", entry->d_name);
     }
-    if (dir != NULL) {
-        (void) closedir(dir);
-    }
-    return found;
+    return true;
 }
 
+/* While the machine boots its interfaces may still appear. */
 static int
-parse_address(const char *text, uint8_t ret[16])
+find_links(const struct net_spec *spec, bool boot, struct links *ret, struct fault *fault)
 {
-    if (text == NULL) {
+    struct wanted wanted = {.spec = spec, .links = ret};
+    if (all_there(&wanted) || (boot && uevent_wait(all_there, &wanted))) {
         return 0;
     }
-    return inet_pton(AF_INET, text, ret) == 1    ? AF_INET
-           : inet_pton(AF_INET6, text, ret) == 1 ? AF_INET6
-                                                 : 0;
+    const uint8_t *m = wanted.missing;
+    return fault_set(fault, "EIO",
+                     "the network interface %02x:%02x:%02x:%02x:%02x:%02x is not there", m[0],
+                     m[1], m[2], m[3], m[4], m[5]);
+}
+
+/* --- names --- */
+
+static struct applied *
+find_applied(const uint8_t hardware[6])
+{
+    for (size_t i = 0; i < n_applied; i++) {
+        if (memcmp(applied[i].as.link.hardware, hardware, 6) == 0) {
+            return &applied[i];
+        }
+    }
+    return NULL;
+}
+
+static bool
+is_target(const struct links *links, const char *name)
+{
+    for (size_t i = 0; i < links->n; i++) {
+        if (strcmp(links->all[i].target, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first ethN that nobody is to have. */
+static void
+free_name(const struct links *links, char ret[IFNAMSIZ])
+{
+    unsigned n = 0;
+    do {
+        (void) snprintf(ret, IFNAMSIZ, "eth%u", n++);
+    } while (is_target(links, ret));
+}
+
+/* What is set up keeps its name, the new ones get the first free ones in their order, the rest the remaining ones. */
+static void
+choose_names(const struct net_spec *spec, struct links *links)
+{
+    for (size_t i = 0; i < n_applied; i++) {
+        struct link *link = find_link(links, applied[i].as.link.hardware);
+        if (link != NULL) {
+            memcpy(link->target, link->name, sizeof link->target);
+        }
+    }
+    for (size_t i = 0; i < spec->n; i++) {
+        struct link *link = find_link(links, spec->interfaces[i].link.hardware);
+        if (link->target[0] == '\0') {
+            free_name(links, link->target);
+        }
+    }
+    for (size_t i = 0; i < links->n; i++) {
+        struct link *link = &links->all[i];
+        if (link->target[0] == '\0' && !is_target(links, link->name)) {
+            memcpy(link->target, link->name, sizeof link->target);
+        } else if (link->target[0] == '\0') {
+            free_name(links, link->target);
+        }
+    }
 }
 
 static int
-setup_interface(int netlink, const json_t *interface, struct fault *fault)
+rename_link(struct link *link, const char *name, struct fault *fault)
 {
-    struct wanted wanted = {.mac = json_string_value(json_object_get(interface, "mac"))};
-    const char *address = json_string_value(json_object_get(interface, "address"));
-    const char *gateway = json_string_value(json_object_get(interface, "gateway"));
-    json_int_t mtu = json_integer_value(json_object_get(interface, "mtu"));
-    json_int_t prefix = json_integer_value(json_object_get(interface, "prefix"));
-    uint8_t bytes[16], via[16];
-    int family = parse_address(address, bytes);
-    if (wanted.mac == NULL || strlen(wanted.mac) != 17 || family == 0 || prefix < 0 ||
-        prefix > (family == AF_INET ? 32 : 128) || mtu < 0 || mtu > 65535 ||
-        (gateway != NULL && *gateway != '\0' && parse_address(gateway, via) != family)) {
-        return fault_set(fault, "EINVAL", "a network interface is described wrongly");
+    struct link_change change = {.name = name};
+    if (netlink_link(netlink, link->index, &change) < 0) {
+        return fault_errno(fault, "EIO", "rename the network interface %s to %s", link->name,
+                           name);
     }
-    if (!uevent_wait(find_interface, &wanted)) {
-        return fault_set(fault, "EIO", "the network interface %.17s is not there", wanted.mac);
+    (void) snprintf(link->name, sizeof link->name, "%s", name);
+    return 0;
+}
+
+/* All that change are down. They go out of each other's way first. */
+static int
+rename_links(struct links *links, struct fault *fault)
+{
+    bool change[LINKS_MAX] = {false};
+    for (size_t i = 0; i < links->n; i++) {
+        struct link *link = &links->all[i];
+        char aside[IFNAMSIZ];
+        (void) snprintf(aside, sizeof aside, "ctr%d", link->index);
+        change[i] = strcmp(link->name, link->target) != 0;
+        if (change[i] && rename_link(link, aside, fault) < 0) {
+            return -1;
+        }
     }
-    char path[128];
-    (void) snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", wanted.name);
-    (void) vm_write(path, family == AF_INET6 ? "0" : "1");
-    int index = (int) if_nametoindex(wanted.name);
-    if (index == 0 || link_up(netlink, index, (uint32_t) mtu) < 0 ||
-        add_address(netlink, index, family, bytes, (unsigned char) prefix) < 0 ||
-        (gateway != NULL && *gateway != '\0' &&
-         add_default_route(netlink, index, family, via) < 0)) {
-        return fault_errno(fault, "EIO", "set up the network interface %s (%.45s)", wanted.name,
-                           address);
+    for (size_t i = 0; i < links->n; i++) {
+        struct link *link = &links->all[i];
+        if (change[i] && rename_link(link, link->target, fault) < 0) {
+            return -1;
+        }
     }
     return 0;
 }
 
-int
-net_setup(const json_t *network, struct fault *fault)
+/* --- routes --- */
+
+static int
+change_route(const struct applied *at, bool add, int family)
 {
-    const json_t *interfaces = json_object_get(network, "interfaces"), *interface;
-    size_t i;
-    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (netlink < 0) {
-        return fault_errno(fault, "EIO", "open rtnetlink");
-    }
-    (void) link_up(netlink, 1, 0); /* lo is always the first */
-    (void) vm_write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-    (void) vm_write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
-    int result = 0;
-    json_array_foreach(interfaces, i, interface)
-    {
-        if (result == 0) {
-            result = setup_interface(netlink, interface, fault);
+    const struct net_route *route = &at->as.route;
+    const struct net_address *gateway = family == AF_INET ? &route->gateway : &route->gateway6;
+    /* IPv6 knows no metric of 0. */
+    uint32_t metric = route->metric + (family == AF_INET6 ? 1024 : 0);
+    return gateway->is_set ? netlink_default_route(netlink, add, at->index, family,
+                                                   gateway->bytes, metric, route->mtu)
+                           : 0;
+}
+
+/* Those that change go first, so that no two are in each other's way. */
+static int
+set_routes(const struct net_spec *spec, struct fault *fault)
+{
+    bool change[NET_INTERFACES_MAX];
+    for (size_t i = 0; i < spec->n; i++) {
+        struct applied *at = find_applied(spec->interfaces[i].link.hardware);
+        const struct net_route *route = &spec->interfaces[i].route;
+        change[i] = memcmp(&at->as.route, route, sizeof *route) != 0;
+        if (change[i]) {
+            (void) change_route(at, false, AF_INET);
+            (void) change_route(at, false, AF_INET6);
+            at->as.route = *route;
         }
     }
-    (void) close(netlink);
-    return result;
+    for (size_t i = 0; i < spec->n; i++) {
+        struct applied *at = find_applied(spec->interfaces[i].link.hardware);
+        if (change[i] &&
+            (change_route(at, true, AF_INET) < 0 || change_route(at, true, AF_INET6) < 0)) {
+            memset(&at->as.route, 0, sizeof at->as.route);
+            return fault_errno(fault, "EIO", "set the default route of %s", at->name);
+        }
+    }
+    return 0;
+}
+
+/* --- interfaces --- */
+
+static void
+set_ipv6(const char *name, bool on)
+{
+    static const char *const options[][2] = {
+        {"disable_ipv6", "0"},         {"accept_ra", "0"},  {"autoconf", "0"},
+        {"router_solicitations", "0"}, {"accept_dad", "0"}, {"dad_transmits", "0"},
+        {"accept_redirects", "0"}};
+    for (size_t i = 0; i < (on ? sizeof options / sizeof *options : 1); i++) {
+        char path[128];
+        (void) snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/%s", name,
+                        options[i][0]);
+        (void) vm_write(path, on ? options[i][1] : "1");
+    }
+}
+
+static int
+change_address(const struct applied *at, bool add, int family)
+{
+    const struct net_link *link = &at->as.link;
+    const struct net_address *address = family == AF_INET ? &link->address : &link->address6;
+    return address->is_set ? netlink_address(netlink, add, at->index, family, address->bytes,
+                                             address->prefix)
+                           : 0;
+}
+
+/* Takes it away as far as it goes: the interface may be half set up. Its routes go with it. */
+static void
+take_down(struct applied *at)
+{
+    struct link_change down = {.state = LINK_DOWN};
+    struct link_change own = {.mac = at->as.link.hardware};
+    (void) change_address(at, false, AF_INET);
+    (void) change_address(at, false, AF_INET6);
+    (void) netlink_link(netlink, at->index, &down);
+    (void) netlink_link(netlink, at->index, &own);
+    set_ipv6(at->name, false);
+    *at = applied[--n_applied];
+}
+
+static bool
+is_wanted(const struct net_spec *spec, const struct net_link *link)
+{
+    for (size_t i = 0; i < spec->n; i++) {
+        if (memcmp(&spec->interfaces[i].link, link, sizeof *link) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+bring_up(const struct link *link, const struct net_link *as, struct fault *fault)
+{
+    struct applied *at = &applied[n_applied++];
+    *at = (struct applied){.index = link->index};
+    memcpy(at->name, link->name, sizeof at->name);
+    at->as.link = *as;
+    struct link_change shape = {.mtu = as->mtu,
+                                .mac = memcmp(as->mac, as->hardware, 6) != 0 ? as->mac : NULL};
+    struct link_change up = {.state = LINK_UP};
+    bool reshape = shape.mtu != 0 || shape.mac != NULL;
+    if (reshape && netlink_link(netlink, at->index, &shape) < 0) {
+        return fault_errno(fault, "EIO", "give the network interface %s its MAC or MTU %u",
+                           at->name, as->mtu);
+    }
+    set_ipv6(at->name, as->address6.is_set);
+    if (netlink_link(netlink, at->index, &up) < 0 || change_address(at, true, AF_INET) < 0 ||
+        change_address(at, true, AF_INET6) < 0) {
+        return fault_errno(fault, "EIO", "set up the network interface %s", at->name);
+    }
+    return 0;
+}
+
+static int
+set_up(const struct net_spec *spec, struct links *links, struct fault *fault)
+{
+    for (size_t i = 0; i < spec->n; i++) {
+        const struct net_link *as = &spec->interfaces[i].link;
+        if (find_applied(as->hardware) == NULL &&
+            bring_up(find_link(links, as->hardware), as, fault) < 0) {
+            return -1;
+        }
+    }
+    return set_routes(spec, fault);
+}
+
+static int
+apply(const struct net_spec *spec, bool boot, struct fault *fault)
+{
+    static struct links links;
+    if (find_links(spec, boot, &links, fault) < 0) {
+        return -1;
+    }
+    for (size_t i = n_applied; i > 0; i--) {
+        if (!is_wanted(spec, &applied[i - 1].as.link)) {
+            take_down(&applied[i - 1]);
+        }
+    }
+    choose_names(spec, &links);
+    return rename_links(&links, fault) < 0 ? -1 : set_up(spec, &links, fault);
+}
+
+int
+net_setup(const json_t *network, bool boot, struct fault *fault)
+{
+    static struct net_spec spec;
+    if (netspec_parse(network, &spec, fault) < 0) {
+        return -1;
+    }
+    if (boot) {
+        netlink = netlink_open();
+        if (netlink < 0) {
+            return fault_errno(fault, "EIO", "open rtnetlink");
+        }
+        struct link_change up = {.state = LINK_UP};
+        (void) netlink_link(netlink, 1, &up); /* lo is always the first */
+        (void) vm_write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+        (void) vm_write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    }
+    return apply(&spec, boot, fault);
 }

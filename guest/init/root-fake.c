@@ -1,11 +1,14 @@
 /*
  * root-fake.c: ctr-init-fake, for tests: the boot message is taken, but nothing of it is done but the process, which runs on the
- * host as the current user. The channel is the descriptor that CTR_CHANNEL_FD names.
+ * host as the current user. What it is told about its network is checked and shown on its console, a line each:
+ * "network " and the JSON. The channel is the descriptor that CTR_CHANNEL_FD names.
  */
+#include "netspec.h"
 #include "root.h"
 #include "users.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -27,9 +30,25 @@ root_start(struct fault *fault)
 }
 
 int
+root_network(const json_t *network, struct fault *fault)
+{
+    struct net_spec spec;
+    if (netspec_parse(network, &spec, fault) < 0) {
+        return -1;
+    }
+    char *text = json_dumps(network, JSON_COMPACT);
+    if (text != NULL) {
+        (void) dprintf(STDERR_FILENO, "network %s\n", text);
+    }
+    free(text);
+    return 0;
+}
+
+int
 root_boot(const json_t *boot, struct fault *fault)
 {
-    return 0;
+    const json_t *network = json_object_get(boot, "network");
+    return network == NULL ? 0 : root_network(network, fault);
 }
 
 void

@@ -209,7 +209,7 @@ root_boot(const json_t *boot, struct fault *fault)
     set_clock(json_integer_value(json_object_get(boot, "time_ns")));
     if (seed_random(json_string_value(json_object_get(boot, "seed")), fault) < 0 ||
         disks_mount(boot, fault) < 0 || names_write(boot, fault) < 0 ||
-        net_setup(json_object_get(boot, "network"), fault) < 0) {
+        net_setup(json_object_get(boot, "network"), true, fault) < 0) {
         return -1;
     }
     if (mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL) < 0) {
@@ -217,6 +217,12 @@ root_boot(const json_t *boot, struct fault *fault)
     }
     cgroup = cgroup_create(fault);
     return cgroup < 0 ? -1 : 0;
+}
+
+int
+root_network(const json_t *network, struct fault *fault)
+{
+    return net_setup(network, false, fault) < 0 ? -1 : names_update(network, fault);
 }
 
 static void

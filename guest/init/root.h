@@ -13,6 +13,8 @@ extern const bool root_is_private;
 int root_start(struct fault *fault);
 /* Disks, clock, seed, network, names, as the boot message says. */
 int root_boot(const json_t *boot, struct fault *fault);
+/* NETWORK of guest/PROTOCOL.guest.md anew, while the container runs. */
+int root_network(const json_t *network, struct fault *fault);
 /* The container's init runs: the time for what could wait. */
 void root_settled(void);
 /* fork into the container: its first process or one more. As fork(2). */

@@ -24,10 +24,11 @@ bool uevent_wait(bool (*there)(void *arg), void *arg);
 /* disks.c: mounts the disks of the boot message as VM_ROOT; and lets go of them. */
 int disks_mount(const json_t *boot, struct fault *fault);
 void disks_unmount(void);
-/* net.c */
-int net_setup(const json_t *network, struct fault *fault);
-/* names.c: writes VM_ETC. */
+/* net.c: the interfaces as `network` says. boot: for the first time. */
+int net_setup(const json_t *network, bool boot, struct fault *fault);
+/* names.c: makes and writes VM_ETC; and writes hosts and resolv.conf anew, into the same files. */
 int names_write(const json_t *boot, struct fault *fault);
+int names_update(const json_t *network, struct fault *fault);
 /* cgroup.c: the container's cgroup and its device rules; the fd of its folder. */
 int cgroup_create(struct fault *fault);
 bool cgroup_oom(void);

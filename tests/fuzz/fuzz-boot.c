@@ -5,6 +5,7 @@
 #include "guest/init/control.h"
 #include "guest/init/loop.h"
 #include "guest/init/mux.h"
+#include "guest/init/netspec.h"
 #include "guest/init/root.h"
 #include "guest/init/users.h"
 #include "guest/init/vm.h"
@@ -87,6 +88,22 @@ process_resize(const char *id, unsigned rows, unsigned cols, struct fault *fault
 }
 
 int
+root_network(const json_t *network, struct fault *fault)
+{
+    static struct net_spec spec;
+    if (netspec_parse(network, &spec, fault) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < spec.n; i++) {
+        const struct net_link *link = &spec.interfaces[i].link;
+        if (link->address.prefix > 32 || link->address6.prefix > 128 || link->mtu > 65535) {
+            abort();
+        }
+    }
+    return 0;
+}
+
+int
 root_boot(const json_t *boot, struct fault *fault)
 {
     const json_t *disk;
@@ -100,7 +117,7 @@ root_boot(const json_t *boot, struct fault *fault)
             return fault_set(fault, "EINVAL", "%s", options);
         }
     }
-    return 0;
+    return root_network(json_object_get(boot, "network"), fault);
 }
 
 void
