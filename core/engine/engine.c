@@ -236,7 +236,7 @@ open_all(struct ctr_engine *engine, struct ctr_error *err)
     if (ctr_engine_plugins_load(engine, err) < 0 || open_storages(engine, err) < 0 ||
         ctr_chain_open(conf, &engine->chain, err) < 0 ||
         ctr_images_create(engine->store, conf, engine->chain, &engine->images, err) < 0 ||
-        ctr_nets_create(engine->store, conf, engine->loop, NULL, &engine->nets, err) < 0) {
+        ctr_nets_create(engine->store, conf, NULL, &engine->nets, err) < 0) {
         return err->code;
     }
     if (ctr_janitor_start(engine, err) < 0) {

@@ -14,7 +14,8 @@
 
 struct ctr_nets;
 
-/* What networks need from whoever runs machines. Called on a thread of core/net's own, with none of its locks held. */
+/* What networks need from whoever runs machines. Called on a thread of core/net's own or of the call that caused it (adopt, add, up …), with none of
+ * its locks held; the caller of such a call holds none of what its hooks take. */
 struct ctr_nets_hooks {
     void *arg;
     /* The network's end of a running machine's port, whose hardware address is `hardware`: the caller owns it. -ENOENT: it does not run (any more). */
@@ -23,8 +24,8 @@ struct ctr_nets_hooks {
     void (*event)(void *arg, const json_t *event);
 };
 
-/* hooks NULL: nobody asks and nobody is told. The loop watches the ctr-net processes; loop NULL (tests): they are not watched. */
-int ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_loop *loop,
+/* hooks (copied) NULL: nobody asks, nobody is told, and no ctr-net is watched. */
+int ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf,
                     const struct ctr_nets_hooks *hooks, struct ctr_nets **ret,
                     struct ctr_error *err);
 void ctr_nets_destroy(struct ctr_nets *nets); /* the ctr-net processes live on; takes NULL */
@@ -116,6 +117,10 @@ json_t *ctr_publish_parse(const char *text, struct ctr_error *err);
 /* --network's grammar (a fuzz target): "NAME[,ip=A][,ip6=A][,mac=M][,alias=N]…[,mtu=N]" into {"network","ip","ip6","mac","aliases","mtu"}; docker's long
  * form "name=NAME,ip=…" too. New reference or NULL. */
 json_t *ctr_network_option_parse(const char *text, struct ctr_error *err);
+/* A network's name in a request: refuses "host" and "container:…" with what to use instead. */
+int ctr_network_name_check(const char *name, struct ctr_error *err);
+/* "02:42:0a:00:00:05", of one machine and not of a group; checks only. */
+int ctr_mac_check(const char *text, struct ctr_error *err);
 /* --add-host's grammar: "NAME:IP", "NAME=IP", "NAME:host-gateway"; checks only. */
 int ctr_extra_host_check(const char *text, struct ctr_error *err);
 /* --allow's grammar: HOST[:PORT], *.HOST[:PORT], CIDR[:PORT], [CIDR6]:PORT; checks only. */

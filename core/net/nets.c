@@ -4,7 +4,7 @@
 #include "core/net/net-priv.h"
 
 int
-ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf, struct ctr_loop *loop,
+ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf,
                 const struct ctr_nets_hooks *hooks, struct ctr_nets **ret,
                 struct ctr_error *err)
 {

@@ -46,7 +46,7 @@ world_open(struct world *w, const char *net_section)
         fail_msg("conf: %s", err.msg);
     }
     assert_int_equal(ctr_store_open(w->conf->engine.data, &w->store, &err), 0);
-    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, NULL, &w->nets, &err), 0);
+    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, &w->nets, &err), 0);
 }
 
 static int
@@ -67,7 +67,7 @@ world_restart(struct world *w)
     ctr_nets_destroy(w->nets);
     ctr_store_close(w->store);
     assert_int_equal(ctr_store_open(w->conf->engine.data, &w->store, &err), 0);
-    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, NULL, &w->nets, &err), 0);
+    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, &w->nets, &err), 0);
 }
 
 static void
@@ -153,63 +153,6 @@ addresses(void **state)
         address = 7;
         assert_int_equal(ctr_ipv4_parse(bad[i], &address), -EINVAL);
         assert_int_equal(address, 7);
-    }
-}
-
-static void
-publish_grammar(void **state)
-{
-    static const struct {
-        const char *text, *proto, *host;
-        int host_port, port;
-    } good[] = {
-        {"8080:80", "tcp", "0.0.0.0", 8080, 80},
-        {"8080:80/tcp", "tcp", "0.0.0.0", 8080, 80},
-        {"53:5353/udp", "udp", "0.0.0.0", 53, 5353},
-        {"53:5353/UDP", "udp", "0.0.0.0", 53, 5353},
-        {"127.0.0.1:8080:80", "tcp", "127.0.0.1", 8080, 80},
-        {"127.0.0.1::80/udp", "udp", "127.0.0.1", 0, 80},
-        {"80", "tcp", "0.0.0.0", 0, 80},
-        {"80/udp", "udp", "0.0.0.0", 0, 80},
-        {":80", "tcp", "0.0.0.0", 0, 80},
-        {"0:65535", "tcp", "0.0.0.0", 0, 65535},
-    };
-    static const struct {
-        const char *text, *says;
-    } bad[] = {
-        {"", "container port \"\""},
-        {"0", "container port \"0\""},
-        {"80:", "container port \"\""},
-        {"80:65536", "container port \"65536\""},
-        {"x:80", "host port \"x\""},
-        {"-1:80", "ranges"},
-        {"+1:80", "host port \"+1\""},
-        {" 1:80", "host port \" 1\""},
-        {"8000-8010:80", "ranges"},
-        {"80:80/sctp", "\"sctp\""},
-        {"80:80/", "\"\""},
-        {"[::1]:80:80", "IPv6"},
-        {"::1:80:80", "[IP:]HOST:CONTAINER"},
-        {"localhost:80:80", "\"localhost\""},
-        {":80:80", "host address \"\""},
-        {"1.2.3.4.5:80:80", "\"1.2.3.4.5\""},
-    };
-    for (size_t i = 0; i < CTR_LENGTH(good); i++) {
-        struct ctr_error err = CTR_ERROR_INIT;
-        CTR_AUTO(json) json_t *p = ctr_publish_parse(good[i].text, &err);
-        assert_non_null(p);
-        assert_string_equal(ctr_json_str(p, "proto", ""), good[i].proto);
-        assert_string_equal(ctr_json_str(p, "host_address", ""), good[i].host);
-        assert_int_equal(ctr_json_int(p, "host_port", -1), good[i].host_port);
-        assert_int_equal(ctr_json_int(p, "port", -1), good[i].port);
-    }
-    for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
-        struct ctr_error err = CTR_ERROR_INIT;
-        assert_null(ctr_publish_parse(bad[i].text, &err));
-        assert_true(err.code < 0);
-        if (strstr(err.msg, bad[i].says) == NULL) {
-            fail_msg("%s: %s", bad[i].text, err.msg);
-        }
     }
 }
 
@@ -604,7 +547,6 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses),
-        cmocka_unit_test(publish_grammar),
         cmocka_unit_test(networks),
         cmocka_unit_test(leases),
         cmocka_unit_test(threads),
