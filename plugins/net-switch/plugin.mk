@@ -1,1 +1,1 @@
-$(eval $(call ctr-plugin,net-switch,ether.c host.c port.c publish.c switch.c udp.c uplink.c,slirp,,))
+$(eval $(call ctr-plugin,net-switch,dns.c ether.c host.c port.c publish.c switch.c udp.c uplink.c,slirp,,))

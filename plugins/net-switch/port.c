@@ -130,6 +130,9 @@ on_ready(void *arg, uint32_t events)
 static void
 enlarge(int fd)
 {
+    if (fd < 0) {
+        return;
+    }
     int size = SW_BUFFER;
     (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     (void) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
@@ -140,21 +143,22 @@ int
 sw_port_create(struct sw *sw, const struct ctr_port_spec *spec, int *ret_fd,
                struct sw_port **ret, struct ctr_error *err)
 {
-    int fds[2], code;
+    int fds[2] = {spec->fd, -1}, code;
     struct sw_port *port = calloc(1, sizeof *port);
     char *id = strdup(spec->id);
     if (port == NULL || id == NULL) {
         code = ctr_fail(err, -ENOMEM, "port of %s: out of memory", spec->id);
         goto fail_memory;
     }
-    if (socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) != 0) {
+    if (spec->fd < 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) != 0) {
         code =
             ctr_fail(err, -errno, "port of %s: no socket pair: %s", spec->id, strerror(errno));
         goto fail_memory;
     }
     enlarge(fds[0]);
     enlarge(fds[1]);
-    *port = (struct sw_port){.sw = sw, .id = id, .address = spec->address, .fd = fds[0]};
+    *port = (struct sw_port){
+        .sw = sw, .id = id, .serial = ++sw->serial, .address = spec->address, .fd = fds[0]};
     port->stats.size = sizeof port->stats;
     memcpy(port->mac, spec->mac, sizeof port->mac);
     port->watch = sw->host->watch_add(sw->host, port->fd, CTR_READABLE, on_ready, port);
@@ -168,8 +172,10 @@ sw_port_create(struct sw *sw, const struct ctr_port_spec *spec, int *ret_fd,
     return 0;
 
 fail_watch:
-    (void) close(fds[0]);
-    (void) close(fds[1]);
+    if (spec->fd < 0) {
+        (void) close(fds[0]);
+        (void) close(fds[1]);
+    }
 fail_memory:
     free(id);
     free(port);

@@ -18,6 +18,8 @@
 #define SW_BUFFER (1 << 20) /* bytes asked for each socket buffer */
 #define SW_CLIENTS 256      /* remembered clients of one published UDP port */
 #define SW_PUBLISHED 4096   /* published ports of a network */
+#define SW_QUESTIONS 256    /* that one container may have open with the resolver */
+#define SW_MAX_UDP 65507    /* bytes in a datagram */
 #define SW_MAX_MTU 9000
 
 struct sw;
@@ -36,7 +38,9 @@ struct sw_port {
         size_t length;
     } queue[SW_QUEUE]; /* a ring */
     size_t first, queued;
-    uint32_t flows; /* connections through libslirp */
+    uint32_t flows;  /* connections through libslirp */
+    uint64_t serial; /* no other port's, ever */
+    uint32_t questions;
     struct ctr_net_stats stats;
 };
 
@@ -60,6 +64,7 @@ struct sw_published {
 
 struct sw {
     const struct ctr_host *host;
+    const struct ctr_net_services *services; /* may be NULL */
     struct sw_rules rules;
     uint32_t mtu;
     bool internal, open_host;
@@ -71,6 +76,7 @@ struct sw {
     uint32_t *host_addresses;
     uint64_t host_addresses_ms; /* when they were looked up */
     uint16_t ident;
+    uint64_t serial;   /* of the port made last */
     uint8_t *frame;    /* one received frame */
     uint8_t *datagram; /* one received UDP datagram, with room for headers before it */
 };
@@ -81,6 +87,7 @@ uint64_t sw_now_ms(void);
 void sw_refresh_host(struct sw *sw);
 
 /* --- port.c --- */
+/* *ret_fd: the VM's end, or -1 where spec->fd was taken. */
 int sw_port_create(struct sw *sw, const struct ctr_port_spec *spec, int *ret_fd,
                    struct sw_port **ret, struct ctr_error *err);
 void sw_port_destroy(struct sw_port *port); /* takes NULL; not in any list any more */
@@ -111,6 +118,14 @@ int sw_udp_open(struct sw_published *published); /* 0 or a negative code */
 void sw_udp_close(struct sw_published *published);
 /* An answer of a container; true if it was one and was dealt with. */
 bool sw_udp_answer(struct sw *sw, const struct sw_frame *frame);
+
+/* Sends the datagram whose bytes are in sw->datagram behind room for headers. */
+void sw_udp_deliver(struct sw_port *to, uint32_t source, uint16_t source_port,
+                    uint16_t target_port, size_t length);
+
+/* --- dns.c --- */
+/* A question for the resolver; true if it was one and was dealt with. */
+bool sw_dns_question(struct sw_port *port, const struct sw_frame *frame);
 
 /* --- publish.c --- */
 int sw_publish(struct sw *sw, struct ctr_publish *publish, struct ctr_error *err);

@@ -97,6 +97,9 @@ static void
 to_uplink(struct sw_port *port, const struct sw_frame *frame)
 {
     struct sw *sw = port->sw;
+    if (sw_dns_question(port, frame)) {
+        return;
+    }
     if (sw->uplink == NULL) {
         port->stats.dropped++;
         return;
@@ -254,6 +257,7 @@ sw_create(void *self, const struct ctr_network *network, struct ctr_error *err)
         .dns = network->dns,
         .uplink = uplink_address(network, mask),
     };
+    sw->services = network->services;
     sw->mtu = network->mtu;
     sw->internal = network->internal != 0;
     sw->frame = malloc(SW_ETHER + 4 + (size_t) sw->mtu + 1);

@@ -20,7 +20,6 @@
 #endif
 
 #define HEADERS (SW_ETHER + SW_IPV4 + 8)
-#define MAX_DATAGRAM 65507
 #define CLIENT_MS (4 * 60 * 1000)
 
 union control {
@@ -57,13 +56,20 @@ udp_sum(const struct sw *sw, uint32_t source, uint32_t target, size_t length)
     return ret == 0 ? 0xffff : ret;
 }
 
-/* Sends the datagram in sw->datagram (headers' room first) to a VM, in fragments if need be. A piece's header overwrites
- * the end of the piece before it, which has left already. */
-static void
-deliver(struct sw *sw, struct sw_port *to, uint32_t source, size_t length)
+/* In fragments if need be. A piece's header overwrites the end of the piece before it, which has left already. */
+void
+sw_udp_deliver(struct sw_port *to, uint32_t source, uint16_t source_port, uint16_t target_port,
+               size_t length)
 {
-    uint8_t mac[6];
+    struct sw *sw = to->sw;
+    uint8_t mac[6], *udp = sw->datagram + SW_ETHER + SW_IPV4;
     size_t most = (sw->mtu - SW_IPV4) & ~(size_t) 7;
+    length += 8;
+    sw_put16(udp, source_port);
+    sw_put16(udp + 2, target_port);
+    sw_put16(udp + 4, (uint16_t) length);
+    sw_put16(udp + 6, 0);
+    sw_put16(udp + 6, udp_sum(sw, source, to->address, length));
     sw_uplink_mac(sw->rules.gateway, mac);
     sw->ident++;
     for (size_t at = 0; at < length; at += most) {
@@ -104,13 +110,7 @@ from_client(struct sw_published *p, const struct sockaddr_in *from, uint32_t loc
         .port = port,
         .used_ms = sw_now_ms(),
     };
-    uint8_t *udp = sw->datagram + SW_ETHER + SW_IPV4;
-    sw_put16(udp, port);
-    sw_put16(udp + 2, p->port);
-    sw_put16(udp + 4, (uint16_t) (8 + n));
-    sw_put16(udp + 6, 0);
-    sw_put16(udp + 6, udp_sum(sw, seen, to->address, 8 + n));
-    deliver(sw, to, seen, 8 + n);
+    sw_udp_deliver(to, seen, port, p->port, n);
 }
 
 /* The host's address that a datagram came to; 0 if it is not told. */
@@ -134,7 +134,7 @@ on_datagram(void *arg, uint32_t events)
     for (int i = 0; i < SW_BATCH / 2; i++) {
         struct sockaddr_in from;
         union control control;
-        struct iovec part = {.iov_base = p->sw->datagram + HEADERS, .iov_len = MAX_DATAGRAM};
+        struct iovec part = {.iov_base = p->sw->datagram + HEADERS, .iov_len = SW_MAX_UDP};
         struct msghdr message = {
             .msg_name = &from,
             .msg_namelen = sizeof from,

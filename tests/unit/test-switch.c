@@ -97,7 +97,7 @@ try_attach(struct net *net, const char *id, uint32_t address, int *ret_fd)
     struct ctr_error err = CTR_ERROR_INIT;
     struct ctr_port port = {.size = sizeof port, .fd = -1};
     struct ctr_port_spec spec = {
-        .size = sizeof spec, .kind = CTR_PORT_DGRAM, .id = id, .address = address};
+        .size = sizeof spec, .kind = CTR_PORT_DGRAM, .id = id, .address = address, .fd = -1};
     mac_of(address, spec.mac);
     int code = ops.attach(net->self, &spec, &port, &err);
     *ret_fd = port.fd;
