@@ -229,31 +229,30 @@ copy_number(json_t *spec, const char *to, const json_t *from, const char *key, i
     return json_object_set_new(spec, to, json_integer(number));
 }
 
+/* A binding in the words of -p: "HostIp:HostPort:port". */
+static char *
+binding_text(const char *port, const json_t *binding)
+{
+    const char *address = ctr_json_str(binding, "HostIp", "");
+    const char *host = ctr_json_str(binding, "HostPort", "");
+    bool six = strchr(address, ':') != NULL;
+    if (*address == '\0' && *host == '\0') {
+        return strdup(port);
+    }
+    return ctr_printf("%s%s%s%s%s:%s", six ? "[" : "", address, six ? "]" : "",
+                      *address == '\0' ? "" : ":", host, port);
+}
+
 static int
 parse_binding(json_t *publish, const char *port, const json_t *binding, struct ctr_error *err)
 {
-    const char *address = ctr_json_str(binding, "HostIp", "");
-    const char *host_port = ctr_json_str(binding, "HostPort", "");
-    if (strchr(address, ':') != NULL) {
-        return ctr_fail(err, -EINVAL,
-                        "PortBindings: %.80s: only IPv4 addresses can be published", address);
-    }
-    if (strchr(host_port, '-') != NULL) {
-        return ctr_fail(err, -EINVAL, "PortBindings: %.40s: port ranges are not supported",
-                        host_port);
-    }
-    const char *host = strcmp(host_port, "0") == 0 ? "" : host_port;
-    CTR_AUTO(free)
-    char *text =
-        *address == '\0' && *host == '\0'
-            ? ctr_printf("%s", port)
-            : ctr_printf("%s%s%s:%s", address, *address == '\0' ? "" : ":", host, port);
-    json_t *parsed = text == NULL ? NULL : ctr_publish_parse(text, err);
-    if (parsed == NULL) {
+    CTR_AUTO(free) char *text = binding_text(port, binding);
+    CTR_AUTO(json) json_t *ports = text == NULL ? NULL : ctr_publish_parse(text, err);
+    if (ports == NULL) {
         err->code = -EINVAL;
         return ctr_prefix(err, "PortBindings");
     }
-    return json_array_append_new(publish, parsed);
+    return json_array_extend(publish, ports);
 }
 
 static int

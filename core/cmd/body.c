@@ -108,12 +108,8 @@ add_labels(const struct ctl *ctl, json_t *body, struct ctr_error *err)
 
 /* {"80/tcp": …} in ExposedPorts and PortBindings. */
 static int
-add_port(json_t *exposed, json_t *bindings, const char *text, struct ctr_error *err)
+add_port(json_t *exposed, json_t *bindings, const json_t *port, struct ctr_error *err)
 {
-    CTR_AUTO(json) json_t *port = ctr_publish_parse(text, err);
-    if (port == NULL) {
-        return ctr_prefix(err, "--publish");
-    }
     CTR_AUTO(free)
     char *key =
         ctr_printf("%" JSON_INTEGER_FORMAT "/%s", (json_int_t) ctr_json_int(port, "port", 0),
@@ -127,13 +123,32 @@ add_port(json_t *exposed, json_t *bindings, const char *text, struct ctr_error *
         (void) json_object_set_new(bindings, key, list);
     }
     char host[24] = "";
-    int64_t host_port = ctr_json_int(port, "host_port", 0);
-    if (host_port > 0) {
-        (void) snprintf(host, sizeof host, "%lld", (long long) host_port);
+    int first = (int) ctr_json_int(port, "host_port", 0);
+    int last = (int) ctr_json_int(port, "host_port_end", first);
+    if (first > 0) {
+        (void) snprintf(host, sizeof host, last > first ? "%d-%d" : "%d", first, last);
     }
     json_t *binding = json_pack("{s:s,s:s}", "HostIp", ctr_json_str(port, "host_address", ""),
                                 "HostPort", host);
     return json_array_append_new(list, binding) == 0 ? 0 : no_memory(err);
+}
+
+/* All that one -p asks for. */
+static int
+add_publish(json_t *exposed, json_t *bindings, const char *text, struct ctr_error *err)
+{
+    CTR_AUTO(json) json_t *ports = ctr_publish_parse(text, err);
+    if (ports == NULL) {
+        return ctr_prefix(err, "--publish");
+    }
+    size_t i;
+    json_t *port;
+    int rc = 0;
+    json_array_foreach(ports, i, port)
+    {
+        rc = rc == 0 ? add_port(exposed, bindings, port, err) : rc;
+    }
+    return rc;
 }
 
 static int
@@ -144,7 +159,7 @@ add_ports(const struct ctl *ctl, json_t *body, json_t *host, struct ctr_error *e
              json_object_set_new(host, "PortBindings", bindings);
     const char *value;
     for (size_t i = 0; rc == 0 && (value = ctl_value_at(ctl, "publish", i)) != NULL; i++) {
-        rc = add_port(exposed, bindings, value, err);
+        rc = add_publish(exposed, bindings, value, err);
     }
     return rc == 0 || err->code != 0 ? rc : no_memory(err);
 }

@@ -241,6 +241,33 @@ check_hostname(const char *name, struct ctr_error *err)
                            name);
 }
 
+/* Adds the ports of one EXPOSE, "80/tcp" or "8000-8010", but for those that are published by name. */
+static int
+publish_exposed(json_t *publish, const char *exposed, struct ctr_error *err)
+{
+    CTR_AUTO(json) json_t *ports = ctr_publish_parse(exposed, err);
+    if (ports == NULL) {
+        err->code = -EINVAL;
+        return ctr_prefix(err, "exposed port");
+    }
+    size_t i, k;
+    json_t *port, *item;
+    json_array_foreach(ports, i, port)
+    {
+        bool known = false;
+        json_array_foreach(publish, k, item)
+        {
+            known |=
+                ctr_json_int(item, "port", 0) == ctr_json_int(port, "port", 0) &&
+                strcmp(ctr_json_str(item, "proto", ""), ctr_json_str(port, "proto", "")) == 0;
+        }
+        if (!known && json_array_append(publish, port) < 0) {
+            return ctr_fail(err, -ENOMEM, "out of memory");
+        }
+    }
+    return 0;
+}
+
 /* Ports of the image and the request's "expose" get a host port each with -P. */
 static int
 publish_all(json_t *spec, const json_t *config, struct ctr_error *err)
@@ -248,7 +275,6 @@ publish_all(json_t *spec, const json_t *config, struct ctr_error *err)
     if (!ctr_json_bool(spec, "publish_all", false)) {
         return 0;
     }
-    CTR_AUTO(json) json_t *ports = json_object();
     CTR_AUTO(json) json_t *publish = json_deep_copy(json_object_get(spec, "publish"));
     if (!json_is_array(publish)) {
         json_decref(publish);
@@ -257,33 +283,17 @@ publish_all(json_t *spec, const json_t *config, struct ctr_error *err)
     size_t i;
     json_t *item;
     const char *key;
+    int code = 0;
     json_array_foreach(json_object_get(spec, "expose"), i, item)
     {
-        (void) json_object_set_new(ports, json_string_value(item), json_null());
+        code = code < 0 ? code : publish_exposed(publish, json_string_value(item), err);
     }
     json_object_foreach(json_object_get(config, "ExposedPorts"), key, item)
     {
-        (void) json_object_set_new(ports, key, json_null());
+        code = code < 0 ? code : publish_exposed(publish, key, err);
     }
-    json_object_foreach(ports, key, item)
-    {
-        json_t *port = ctr_publish_parse(key, err);
-        if (port == NULL) {
-            err->code = -EINVAL;
-            return ctr_prefix(err, "exposed port");
-        }
-        bool known = false;
-        json_array_foreach(publish, i, item)
-        {
-            known |=
-                ctr_json_int(item, "port", 0) == ctr_json_int(port, "port", 0) &&
-                strcmp(ctr_json_str(item, "proto", ""), ctr_json_str(port, "proto", "")) == 0;
-        }
-        if (known) {
-            json_decref(port);
-        } else {
-            (void) json_array_append_new(publish, port);
-        }
+    if (code < 0) {
+        return code;
     }
     return json_object_set(spec, "publish", publish) < 0
                ? ctr_fail(err, -ENOMEM, "out of memory")
