@@ -29,11 +29,17 @@ ctr_dns_create(struct ctr_loop *loop, const char *resolv_conf,
 /* Every open question is answered with nothing first. Takes NULL. */
 void ctr_dns_destroy(struct ctr_dns *dns);
 
+/* A prefix of the network's own: the names of its addresses are never asked outside. At most 8 (-ENOSPC). */
+int ctr_dns_add_prefix(struct ctr_dns *dns, const struct ctr_address *prefix, int length,
+                       struct ctr_error *err);
+
 /* Replaces all names:
  *   {"hosts":[{"name":"web","addresses":["10.88.0.2","fd00::2"]},…],          for every port; one name may stand in several entries: all are answered, in turn
- *    "ports":{ID:{"hosts":[…],"dns":["192.0.2.1"],"forward":true},…}}         for this port as well, its own first; dns: ask these instead of the host's; forward
+ *    "ports":{ID:{"hosts":[…],"dns":["192.0.2.1"],"forward":true},…}}         for this port, before the network's: where the same name stands in both, only the port's counts; dns:
+ *                                                                             ask these instead of the host's ("192.0.2.1", with a port "192.0.2.1:5353", "[::1]:53"); forward
  *                                                                             false (an internal network): other names are REFUSED
- * A port that is not named asks nothing: REFUSED. On failure the old names stay. */
+ * A port that is not named asks nothing: REFUSED. Names that DNS cannot say (a label over 63 characters, two dots in a row) are left out. The name of an address is
+ * the first one that is told for it. On failure the old names stay. */
 int ctr_dns_set_zone(struct ctr_dns *dns, const json_t *zone, struct ctr_error *err);
 
 /* One question by UDP; as ctr_net_services.dns_query. Longer answers than the client takes have TC set. */
