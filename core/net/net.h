@@ -117,12 +117,14 @@ json_t *ctr_publish_parse(const char *text, struct ctr_error *err);
 /* --network's grammar (a fuzz target): "NAME[,ip=A][,ip6=A][,mac=M][,alias=N]…[,mtu=N]" into {"network","ip","ip6","mac","aliases","mtu"}; docker's long
  * form "name=NAME,ip=…" too. New reference or NULL. */
 json_t *ctr_network_option_parse(const char *text, struct ctr_error *err);
+/* One of its pairs: sets "ip", "ip6", "mac", "aliases" (key "alias") or "mtu" of an endpoint after a check. */
+int ctr_network_option_set(json_t *endpoint, const char *key, const char *value,
+                           struct ctr_error *err);
 /* A network's name in a request: refuses "host" and "container:…" with what to use instead. */
 int ctr_network_name_check(const char *name, struct ctr_error *err);
-/* "02:42:0a:00:00:05", of one machine and not of a group; checks only. */
-int ctr_mac_check(const char *text, struct ctr_error *err);
-/* --add-host's grammar: "NAME:IP", "NAME=IP", "NAME:host-gateway"; checks only. */
-int ctr_extra_host_check(const char *text, struct ctr_error *err);
+/* --add-host's grammar: "NAME:IP", "NAME=IP", "NAME:host-gateway", brackets around an IPv6 address if you like: as "NAME:IP" without brackets. Caller
+ * frees; NULL with err. */
+char *ctr_extra_host_parse(const char *text, struct ctr_error *err);
 /* --allow's grammar: HOST[:PORT], *.HOST[:PORT], CIDR[:PORT], [CIDR6]:PORT; checks only. */
 int ctr_allow_check(const char *text, struct ctr_error *err);
 

@@ -47,8 +47,9 @@ ctr_network_name_check(const char *name, struct ctr_error *err)
     return 0;
 }
 
-int
-ctr_mac_check(const char *text, struct ctr_error *err)
+/* Six bytes of one machine, not of a group. */
+static int
+check_mac(const char *text, struct ctr_error *err)
 {
     unsigned any = 0;
     bool ok = strlen(text) == 17;
@@ -58,12 +59,12 @@ ctr_mac_check(const char *text, struct ctr_error *err)
     }
     if (!ok || any == 0) {
         return ctr_fail(err, -EINVAL,
-                        "\"%.60s\" is not a MAC address such as 02:42:0a:00:00:05", text);
+                        "mac=\"%.60s\" is not a MAC address such as 02:42:0a:00:00:05", text);
     }
     if (strchr("13579bdfBDF", text[1]) != NULL) {
-        return ctr_fail(err, -EINVAL,
-                        "\"%.60s\" is the MAC address of a group; the first byte must be even",
-                        text);
+        return ctr_fail(
+            err, -EINVAL,
+            "mac=\"%.60s\" is the MAC address of a group; the first byte must be even", text);
     }
     return 0;
 }
@@ -86,8 +87,8 @@ static int
 set_mac(json_t *option, const char *value, struct ctr_error *err)
 {
     char lower[18] = "";
-    if (ctr_mac_check(value, err) != 0) {
-        return ctr_prefix(err, "mac");
+    if (check_mac(value, err) != 0) {
+        return err->code;
     }
     for (size_t i = 0; i < 17; i++) {
         lower[i] = (char) tolower((unsigned char) value[i]);
@@ -127,36 +128,43 @@ set_name(json_t *option, const char *value, struct ctr_error *err)
     return code != 0 ? code : json_object_set_new(option, "network", json_string(value));
 }
 
-/* One "KEY=VALUE"; docker's words for the keys are known too. */
-static int
-set_pair(json_t *option, const char *key, const char *value, struct ctr_error *err)
+int
+ctr_network_option_set(json_t *endpoint, const char *key, const char *value,
+                       struct ctr_error *err)
 {
-    static const char *const keys[] = {"name", "ip", "ip6", "mac", "alias", "mtu", NULL};
-    const char *ours = strcmp(key, "mac-address") == 0 ? "mac"
-                       : strcmp(key, "name") == 0      ? "network"
-                                                       : key;
-    if (json_object_get(option, ours) != NULL) {
+    if (strcmp(key, "alias") != 0 && json_object_get(endpoint, key) != NULL) {
         return ctr_fail(err, -EINVAL, "%s= is there twice", key);
     }
-    if (strcmp(ours, "network") == 0) {
-        return set_name(option, value, err);
+    if (strcmp(key, "ip") == 0 || strcmp(key, "ip6") == 0) {
+        return set_address(endpoint, key, value, key[2] == '6' ? 6 : 4, err);
     }
-    if (strcmp(ours, "ip") == 0 || strcmp(ours, "ip6") == 0) {
-        return set_address(option, ours, value, ours[2] == '6' ? 6 : 4, err);
+    if (strcmp(key, "mac") == 0) {
+        return set_mac(endpoint, value, err);
     }
-    if (strcmp(ours, "mac") == 0) {
-        return set_mac(option, value, err);
+    if (strcmp(key, "alias") == 0) {
+        return set_alias(endpoint, value, err);
     }
-    if (strcmp(ours, "alias") == 0) {
-        return set_alias(option, value, err);
+    if (strcmp(key, "mtu") == 0) {
+        return set_mtu(endpoint, value, err);
     }
-    if (strcmp(ours, "mtu") == 0) {
-        return set_mtu(option, value, err);
-    }
+    static const char *const keys[] = {"ip", "ip6", "mac", "alias", "mtu", NULL};
     const char *near = ctr_nearest(key, keys);
     return ctr_fail(err, -EINVAL, "\"%.40s\" is not known%s%s%s; use ip, ip6, mac, alias, mtu",
                     key, near != NULL ? ", the nearest is \"" : "", near != NULL ? near : "",
                     near != NULL ? "\"" : "");
+}
+
+/* One "KEY=VALUE" of --network; docker's words for the keys are known too. */
+static int
+set_pair(json_t *option, const char *key, const char *value, struct ctr_error *err)
+{
+    if (strcmp(key, "name") != 0) {
+        return ctr_network_option_set(option, strcmp(key, "mac-address") == 0 ? "mac" : key,
+                                      value, err);
+    }
+    return json_object_get(option, "network") != NULL
+               ? ctr_fail(err, -EINVAL, "name= is there twice")
+               : set_name(option, value, err);
 }
 
 /* Each field of the text, cut at its commas. */
@@ -217,35 +225,44 @@ ctr_network_option_parse(const char *text, struct ctr_error *err)
 
 /* --- --add-host --- */
 
-int
-ctr_extra_host_check(const char *text, struct ctr_error *err)
+static bool
+is_extra_address(const char *value, bool brackets)
+{
+    struct ctr_address address;
+    return (!brackets && strcmp(value, "host-gateway") == 0) ||
+           (ctr_address_parse(value, &address) == 0 && (!brackets || address.family == 6));
+}
+
+char *
+ctr_extra_host_parse(const char *text, struct ctr_error *err)
 {
     size_t length = strcspn(text, ":=");
     CTR_AUTO(free) char *name = strndup(text, length);
     CTR_AUTO(free) char *value = text[length] == '\0' ? NULL : strdup(text + length + 1);
     if (name == NULL || value == NULL || !is_host_name(name)) {
-        return ctr_fail(err, -EINVAL,
+        (void) ctr_fail(err, -EINVAL,
                         "--add-host %.200s: want NAME:ADDRESS, or NAME:host-gateway for the "
                         "host itself",
                         text);
+        return NULL;
     }
     size_t last = strlen(value);
     bool brackets = value[0] == '[' && last > 2 && value[last - 1] == ']';
     if (brackets) {
         value[last - 1] = '\0';
     }
-    struct ctr_address address;
-    if (strcmp(value, "host-gateway") == 0) {
-        return 0;
-    }
-    if (ctr_address_parse(value + brackets, &address) != 0 ||
-        (brackets && address.family != 6)) {
-        return ctr_fail(err, -EINVAL,
+    if (!is_extra_address(value + brackets, brackets)) {
+        (void) ctr_fail(err, -EINVAL,
                         "--add-host %.200s: \"%.60s\" is neither an IP address nor "
                         "host-gateway",
                         text, text + length + 1);
+        return NULL;
     }
-    return 0;
+    char *ret = ctr_printf("%s:%s", name, value + brackets);
+    if (ret == NULL) {
+        (void) ctr_fail(err, -ENOMEM, "out of memory");
+    }
+    return ret;
 }
 
 /* --- --allow --- */

@@ -61,7 +61,9 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     }
     check_network(text);
-    must(ctr_extra_host_check(text, &err) == 0 || err.msg[0] != '\0');
+    CTR_AUTO(free) char *host = ctr_extra_host_parse(text, &err);
+    CTR_AUTO(free) char *again = host == NULL ? NULL : ctr_extra_host_parse(host, &err);
+    must(host == NULL ? err.msg[0] != '\0' : again != NULL && strcmp(host, again) == 0);
     must(ctr_allow_check(text, &err) == 0 || err.msg[0] != '\0');
     return 0;
 }

@@ -186,21 +186,37 @@ network_bad(void **state)
 static void
 extra_hosts(void **state)
 {
-    static const char *const good[] = {
-        "a:10.0.0.1", "a=10.0.0.1", "a.b.c:host-gateway", "host.docker.internal=host-gateway",
-        "a:::1",      "a=::1",      "a:[fd00::1]"};
-    static const char *const bad[] = {
-        "",    "a",        "a:",           ":10.0.0.1", "a b:10.0.0.1",
-        "a:b", "a:10.0.0", "a:[10.0.0.1]", "a:[::1",    "a:10.0.0.1 "};
+    static const char *const good[][2] = {
+        {"a:10.0.0.1", "a:10.0.0.1"},
+        {"a=10.0.0.1", "a:10.0.0.1"},
+        {"a.b.c:host-gateway", "a.b.c:host-gateway"},
+        {"host.docker.internal=host-gateway", "host.docker.internal:host-gateway"},
+        {"a:::1", "a:::1"},
+        {"a=::1", "a:::1"},
+        {"a:[fd00::1]", "a:fd00::1"},
+    };
+    static const char *const bad[] = {"",
+                                      "a",
+                                      "a:",
+                                      ":10.0.0.1",
+                                      "a:b",
+                                      "a b:10.0.0.1",
+                                      "a:10.0.0",
+                                      "a:[10.0.0.1]",
+                                      "a:[::1",
+                                      "a:10.0.0.1 ",
+                                      "a:[host-gateway]"};
     for (size_t i = 0; i < CTR_LENGTH(good); i++) {
         struct ctr_error err = CTR_ERROR_INIT;
-        if (ctr_extra_host_check(good[i], &err) != 0) {
-            fail_msg("%s: %s", good[i], err.msg);
+        CTR_AUTO(free) char *text = ctr_extra_host_parse(good[i][0], &err);
+        if (text == NULL || strcmp(text, good[i][1]) != 0) {
+            fail_msg("%s: %s", good[i][0], text == NULL ? err.msg : text);
         }
     }
     for (size_t i = 0; i < CTR_LENGTH(bad); i++) {
         struct ctr_error err = CTR_ERROR_INIT;
-        assert_int_equal(ctr_extra_host_check(bad[i], &err), -EINVAL);
+        assert_null(ctr_extra_host_parse(bad[i], &err));
+        assert_int_equal(err.code, -EINVAL);
         assert_non_null(strstr(err.msg, bad[i]));
     }
 }
