@@ -1,45 +1,79 @@
 /*
- * Lowering ctr-net: what parses the guests' packets need not be root. It keeps its open socket and the right to bind ports
- * below 1024, which published ports ask for.
+ * Lowering ctr-net: what parses the guests' packets need not be root. It keeps its open socket and the right to bind ports below 1024,
+ * which published ports ask for; with taps also the right to manage the network's interfaces and rules.
  */
 #include "core/carrier/carrier-priv.h"
 #include <grp.h>
 
 #ifdef __linux__
 #include <linux/capability.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define NOBODY 65534
+#define TUN "/dev/net/tun"
 
 static int
-keep_bind(void)
+keep(uint32_t capabilities)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {{0}};
-    data[0].effective = data[0].permitted = 1U << CAP_NET_BIND_SERVICE;
+    data[0].effective = data[0].permitted = capabilities;
     return (int) syscall(SYS_capset, &header, data);
 }
 
-int
-ctr_net_lower(struct ctr_error *err)
+/* Where the device of taps is for root alone, this process sees one of its own that is not: in a mount namespace, the host's stays as it is. */
+static int
+open_tun(struct ctr_error *err)
 {
+    struct stat st;
+    if (stat(TUN, &st) != 0 || (st.st_mode & 06) == 06) {
+        return 0; /* if there is none, the plugin says so */
+    }
+    mode_t mask = umask(0);
+    bool good =
+        unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+        mount("tmpfs", "/dev/net", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k") == 0 &&
+        mknod(TUN, S_IFCHR | 0666, st.st_rdev) == 0;
+    int code = -errno;
+    (void) umask(mask);
+    return good ? 0
+                : ctr_fail(err, code,
+                           TUN " is closed to user nobody, and a copy of it cannot be made: "
+                               "%s: run chmod 666 " TUN,
+                           strerror(-code));
+}
+
+int
+ctr_net_lower(bool taps, struct ctr_error *err)
+{
+    uint32_t capabilities = 1U << CAP_NET_BIND_SERVICE;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return ctr_fail(err, -errno, "new privileges cannot be given up: %s", strerror(errno));
     }
     if (geteuid() != 0) {
         return 0;
     }
+    if (taps) {
+        capabilities |= 1U << CAP_NET_ADMIN | 1U << CAP_NET_RAW;
+        int code = open_tun(err);
+        if (code != 0) {
+            return code;
+        }
+    }
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 ||
         setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0 ||
-        keep_bind() != 0) {
+        keep(capabilities) != 0) {
         return ctr_fail(err, -errno, "root cannot be given up: %s", strerror(errno));
     }
     return 0;
 }
 #else
 int
-ctr_net_lower(struct ctr_error *err)
+ctr_net_lower(bool taps, struct ctr_error *err)
 {
     return 0;
 }

@@ -1,8 +1,5 @@
 /*
- * ctr-net's main loop: a socket that takes one JSON line a request and answers with one line each.
- *
- * A connection that sends half a line and then waits, a line that is too long, or does not take its answers is closed. Only
- * this user and root may connect.
+ * ctr-net from its start to its end: configuration, socket, loop. Only this user and root may connect.
  */
 #include "core/carrier/carrier-priv.h"
 #include <fcntl.h>
@@ -11,56 +8,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* SIGPIPE is ignored */
-#endif
-
-#define MAX_CONFIG 65536
-#define MAX_LINE 65536
+#define MAX_CONFIG (1 << 18)
 #define MAX_CONNECTIONS 64
-#define HALF_LINE_MS 10000
-#define SEND_BUFFER (1 << 20)
 #define START_SECONDS 30
 #define MAX_FILES 65536
 
-struct server {
-    struct ctr_loop *loop;
-    struct ctr_carrier carrier;
-    char *path;
-    int fd;
-    struct ctr_watch *watch;
-    struct connection {
-        struct connection *next;
-        struct server *server;
-        int fd;
-        struct ctr_watch *watch;
-        struct ctr_timer *timer; /* runs while half a line is there */
-        struct ctr_buf in;
-        bool half;
-    } * connections;
-    size_t n_connections;
-    bool stopping;
-};
-
-static void
-close_connection(struct connection *c)
-{
-    struct connection **at = &c->server->connections;
-    while (*at != c) {
-        at = &(*at)->next;
-    }
-    *at = c->next;
-    c->server->n_connections--;
-    ctr_watch_remove(c->watch);
-    ctr_timer_remove(c->timer);
-    (void) close(c->fd);
-    ctr_buf_clear(&c->in);
-    free(c);
-}
-
 /* From now on the path is free for another ctr-net. */
 static void
-stop_listening(struct server *s)
+stop_listening(struct ctr_server *s)
 {
     if (s->fd >= 0) {
         ctr_watch_remove(s->watch);
@@ -70,140 +25,18 @@ stop_listening(struct server *s)
     s->fd = -1;
 }
 
-static void
-stop(struct server *s)
+void
+ctr_server_stop(struct ctr_server *server)
 {
-    s->stopping = true;
-    stop_listening(s);
-    ctr_loop_stop(s->loop);
-}
-
-/* Sends one line, all at once or not at all. */
-static int
-reply(const struct connection *c, const json_t *json, int fd)
-{
-    CTR_AUTO(free) char *text = ctr_json_text(json);
-    CTR_AUTO(free) char *line = text == NULL ? NULL : ctr_printf("%s\n", text);
-    if (line == NULL) {
-        return -ENOMEM;
-    }
-    struct iovec part = {.iov_base = line, .iov_len = strlen(line)};
-    union {
-        struct cmsghdr align;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (fd >= 0) {
-        message.msg_control = control.space;
-        message.msg_controllen = sizeof control.space;
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof fd);
-        memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    }
-    ssize_t n = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    return n == (ssize_t) part.iov_len ? 0 : -EPIPE;
-}
-
-/* One line; 0, or a negative code when the connection is to be closed. */
-static int
-serve(struct connection *c, const char *line, size_t length)
-{
-    struct server *s = c->server;
-    struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(fd) int fd = -1;
-    json_t *ok = NULL;
-    CTR_AUTO(json) json_t *request = ctr_json_parse(line, length, MAX_LINE, "request", &err);
-    if (request != NULL && strcmp(ctr_json_str(request, "op", ""), "stop") == 0) {
-        stop(s);
-        ok = json_object();
-    } else if (request != NULL) {
-        ok = ctr_carrier_handle(&s->carrier, request, &fd, &err);
-    }
-    CTR_AUTO(json)
-    json_t *answer = ok != NULL ? json_pack("{s:o}", "ok", ok)
-                                : json_pack("{s:{s:i, s:s}}", "error", "code", (int) err.code,
-                                            "message", err.msg);
-    return reply(c, answer, fd);
-}
-
-/* All whole lines that have come. */
-static int
-serve_lines(struct connection *c)
-{
-    int code = 0;
-    size_t at = 0;
-    while (code == 0 && !c->server->stopping) {
-        const char *line = c->in.data + at;
-        const char *end = c->in.length > at ? memchr(line, '\n', c->in.length - at) : NULL;
-        if (end == NULL) {
-            break;
-        }
-        code = serve(c, line, (size_t) (end - line));
-        at += (size_t) (end - line) + 1;
-    }
-    ctr_buf_consume(&c->in, at);
-    return code != 0 ? code : c->in.length > MAX_LINE ? -EFBIG : 0;
-}
-
-static void
-on_half_line(void *arg)
-{
-    struct connection *c = arg;
-    if (c->half) {
-        close_connection(c);
-    }
-}
-
-static void
-on_readable(void *arg, uint32_t events)
-{
-    struct connection *c = arg;
-    char chunk[8192];
-    ssize_t n = recv(c->fd, chunk, sizeof chunk, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return;
-    }
-    if (n > 0) {
-        ctr_buf_add(&c->in, chunk, (size_t) n);
-    }
-    if (n <= 0 || c->in.failed || serve_lines(c) != 0) {
-        close_connection(c);
-        return;
-    }
-    bool half = c->in.length > 0;
-    if (half && !c->half) {
-        ctr_timer_set(c->timer, HALF_LINE_MS);
-    }
-    c->half = half;
-}
-
-static void
-add_connection(struct server *s, int take_fd)
-{
-    CTR_AUTO(fd) int fd = take_fd;
-    int size = SEND_BUFFER;
-    struct connection *c = calloc(1, sizeof *c);
-    if (c == NULL) {
-        return;
-    }
-    (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
-    *c = (struct connection){.next = s->connections, .server = s, .fd = ctr_steal_fd(&fd)};
-    s->connections = c;
-    s->n_connections++;
-    c->timer = ctr_timer_add(s->loop, HALF_LINE_MS, on_half_line, c);
-    c->watch = ctr_watch_add(s->loop, c->fd, CTR_READABLE, on_readable, c);
-    if (c->timer == NULL || c->watch == NULL) {
-        close_connection(c);
-    }
+    server->stopping = true;
+    stop_listening(server);
+    ctr_loop_stop(server->loop);
 }
 
 static void
 on_connection(void *arg, uint32_t events)
 {
-    struct server *s = arg;
+    struct ctr_server *s = arg;
     struct ctr_error err = CTR_ERROR_INIT;
     CTR_AUTO(fd) int fd = accept(s->fd, NULL, NULL);
     if (fd < 0) {
@@ -214,14 +47,14 @@ on_connection(void *arg, uint32_t events)
         return;
     }
     if (s->n_connections < MAX_CONNECTIONS) {
-        add_connection(s, ctr_steal_fd(&fd));
+        ctr_connection_add(s, ctr_steal_fd(&fd));
     }
 }
 
 static void
 on_signal(void *arg, int signal)
 {
-    stop(arg);
+    ctr_server_stop(arg);
 }
 
 /* Answers on standard output and gives that up, and standard input. */
@@ -250,15 +83,29 @@ refuse(const struct ctr_error *err)
     return 1;
 }
 
+/* What serves guests needs little. Native ports may need anything, so they keep what there is. */
 static int
-start(struct server *s, const json_t *config, struct ctr_error *err)
+give_up(const struct ctr_carrier *c, struct ctr_error *err)
+{
+    bool spawns = (c->ops.flags & CTR_NET_SPAWNS) != 0 || !ctr_plugin_net_is_12(c->plugin);
+    int code = 0;
+    if ((c->kinds & ~(uint32_t) (CTR_PORT_DGRAM | CTR_PORT_TAP)) == 0) {
+        code = ctr_net_lower((c->kinds & CTR_PORT_TAP) != 0, err);
+    }
+    return code != 0 ? code : ctr_net_filter(spawns, err);
+}
+
+static int
+start(struct ctr_server *s, json_t *config, struct ctr_error *err)
 {
     s->path = strdup(ctr_json_str(config, "socket", ""));
     if (s->path == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     int code = ctr_loop_create(&s->loop, err);
-    code = code != 0 ? code : ctr_carrier_init(&s->carrier, s->loop, config, err);
+    code = code != 0
+               ? code
+               : ctr_carrier_init(&s->carrier, s->loop, config, ctr_connections_tell, s, err);
     code = code != 0 ? code : ctr_signal_watch(s->loop, SIGTERM, on_signal, s, err);
     if (code != 0) {
         return code;
@@ -272,18 +119,14 @@ start(struct server *s, const json_t *config, struct ctr_error *err)
     if (s->watch == NULL) {
         return ctr_fail(err, -errno, "%s: %s", s->path, strerror(errno));
     }
-    /* Taps and native ports may need root later on; a switch of sockets does not. */
-    bool sockets_only = (s->carrier.kinds & ~(uint32_t) CTR_PORT_DGRAM) == 0;
-    return sockets_only ? ctr_net_lower(err) : 0;
+    return give_up(&s->carrier, err);
 }
 
 static void
-finish(struct server *s)
+finish(struct ctr_server *s)
 {
     stop_listening(s);
-    while (s->connections != NULL) {
-        close_connection(s->connections);
-    }
+    ctr_connections_close(s);
     ctr_carrier_finish(&s->carrier);
     ctr_loop_destroy(s->loop);
     free(s->path);
@@ -323,7 +166,7 @@ int
 ctr_net_main(void)
 {
     struct ctr_error err = CTR_ERROR_INIT;
-    struct server server = {.fd = -1};
+    struct ctr_server server = {.fd = -1};
     ctr_log_init("ctr-net", CTR_LEVEL_INFO);
     prepare_process();
     CTR_AUTO(json) json_t *config = read_config(&err);

@@ -41,6 +41,13 @@ ctr_plugin_net_ops(const struct ctr_plugin *plugin, struct ctr_net_ops *copy);
 const struct ctr_vmm_ops *
 ctr_plugin_vmm_ops(const struct ctr_plugin *plugin, struct ctr_vmm_ops *copy);
 
+/* Whether the plugin was built for ABI 1.2 or later: it knows IPv6, given descriptors, isolation and rules. */
+bool ctr_plugin_net_is_12(const struct ctr_plugin *plugin);
+/* Refuses, by the plugin's name, a network that asks for what the plugin lacks; kinds: what its port_kinds() said. */
+int
+ctr_plugin_net_check(const struct ctr_plugin *plugin, const struct ctr_net_ops *ops,
+                     uint32_t kinds, const struct ctr_network *network, struct ctr_error *err);
+
 /* Host services for one instance. loop NULL: has_loop is 0. Takes ownership of options. state_dir may be NULL. */
 int ctr_host_create(struct ctr_loop *loop, struct ctr_options *take_options, const char *plugin,
                     const char *instance, const char *state_dir, const char *run_dir,

@@ -139,9 +139,13 @@ struct ctr_net_stats {
     uint64_t refused; /* to where the port may not go */
 };
 
+enum ctr_net_flag {
+    CTR_NET_SPAWNS = 1, /* it starts programs by host->spawn; without this, ctr-net may not */
+};
+
 struct ctr_net_ops {
-    uint32_t size; /* sizeof(struct ctr_net_ops) */
-    uint32_t reserved;
+    uint32_t size;  /* sizeof(struct ctr_net_ops) */
+    uint32_t flags; /* enum ctr_net_flag; since 1.2, 0 before */
 
     /* Required. */
     int (*open)(const struct ctr_host *host, void **ret_self, struct ctr_error *err);
@@ -163,7 +167,8 @@ struct ctr_net_ops {
     int (*stats)(void *self, const char *id, struct ctr_net_stats *ret, struct ctr_error *err);
     /* Since 1.2. Adds or prolongs a rule. NULL: the core refuses `--egress deny` by the plugin's name. */
     int (*allow)(void *self, const struct ctr_net_rule *rule, struct ctr_error *err);
-    /* Since 1.2. Begins (on 1) or ends telling services.frame of a port's frames; id NULL: of all ports. NULL: `network capture` is refused. */
+    /* Since 1.2. Begins (on 1) or ends telling services.frame of a port's frames; id NULL: of all ports, later ones too, beside what was begun for a
+     * port. Each frame is told once for each port that it passes, however many were begun. NULL: `network capture` is refused. */
     int (*capture)(void *self, const char *id, uint32_t on, struct ctr_error *err);
 };
 
