@@ -1,5 +1,5 @@
 """What the benches share: timed commands, an engine of its own data root, and looks at processes."""
-import json, os, shutil, statistics, subprocess, sys, time
+import json, os, shutil, socket, statistics, subprocess, sys, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(ROOT, "build")))
@@ -29,12 +29,13 @@ def show(name, label_a, times_a, label_b, times_b):
 
 
 class Engine:
-    def __init__(self, folder, storage, more=""):
+    def __init__(self, folder, storage, more="", net="switch", keys=""):
+        """`keys`: lines of [engine]; `more`: sections."""
         self.folder = folder
         self.ini = os.path.join(folder, "bench.ini")
         with open(self.ini, "w") as f:
-            f.write("[engine]\ndata = %s/data\nrun = %s/run\n[vmm]\nplugin = qemu\n[storage]\nplugin = %s\n[net]\nplugin = switch\n"
-                    "[registry]\nchain = file\n%s" % (folder, folder, storage, more))
+            f.write("[engine]\ndata = %s/data\nrun = %s/run\n%s[vmm]\nplugin = qemu\n[storage]\nplugin = %s\n[net]\nplugin = %s\n"
+                    "[registry]\nchain = file\n%s" % (folder, folder, keys, storage, net, more))
 
     def argv(self, *args):
         return [os.path.join(BUILD, "bin/ctrctl"), "--profile", self.ini, *args]
@@ -44,6 +45,15 @@ class Engine:
 
     def pid(self):
         return int(next(w for w in self.out("system", "status").replace(":", " ").replace("=", " ").split() if w.isdigit()))
+
+    def carrier(self, op="info", **more):
+        """What the default network's ctr-net answers to a request."""
+        folder = os.path.join(self.folder, "run/n")
+        path = os.path.join(folder, next(s for s in sorted(os.listdir(folder)) if s.startswith("default")))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            s.sendall(json.dumps(dict(more, op=op)).encode() + b"\n")
+            return json.loads(s.makefile().readline())["ok"]
 
     def close(self):
         for c in self.out("ps", "-aq").split():
