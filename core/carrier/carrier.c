@@ -27,6 +27,20 @@ open_plugin(struct ctr_carrier *c, struct ctr_loop *loop, struct ctr_error *err)
     return code != 0 ? code : c->ops.open(c->host, &c->self, err);
 }
 
+/* Names of the network's own addresses are not asked outside. */
+static int
+tell_prefixes(struct ctr_dns *dns, const struct ctr_network *network, struct ctr_error *err)
+{
+    uint32_t subnet = network->subnet;
+    struct ctr_address v4 = {.family = 4,
+                             .bytes = {(uint8_t) (subnet >> 24), (uint8_t) (subnet >> 16),
+                                       (uint8_t) (subnet >> 8), (uint8_t) subnet}};
+    int code = ctr_dns_add_prefix(dns, &v4, (int) network->prefix, err);
+    return code != 0 || network->subnet6.family == 0
+               ? code
+               : ctr_dns_add_prefix(dns, &network->subnet6, (int) network->prefix6, err);
+}
+
 /* What the plugin may call while it makes its network. */
 static int
 make_services(struct ctr_carrier *c, struct ctr_loop *loop,
@@ -37,11 +51,11 @@ make_services(struct ctr_carrier *c, struct ctr_loop *loop,
     ctr_carrier_services(c);
     c->network.services = &c->services;
     int code = ctr_refusals_create(loop, tell, tell_arg, &c->refusals, err);
-    return code != 0
-               ? code
-               : ctr_dns_create(loop,
-                                ctr_json_str(c->config, "resolv_conf", "/etc/resolv.conf"),
-                                &hooks, &c->dns, err);
+    if (code == 0) {
+        code = ctr_dns_create(loop, ctr_json_str(c->config, "resolv_conf", "/etc/resolv.conf"),
+                              &hooks, &c->dns, err);
+    }
+    return code != 0 ? code : tell_prefixes(c->dns, &c->network, err);
 }
 
 static int
