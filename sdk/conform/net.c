@@ -1,133 +1,347 @@
 /*
- * Checks of net plugins: ports, that two of them reach each other, that a lie about the source stays out, publishing.
+ * Checks of net plugins: ports that reach each other or not, lies about the sender, publishing, and since ABI 1.2 the resolver's questions,
+ * isolation, rules for the way out, captures, and ports that come back after the plugin's process was gone.
+ *
+ * Nothing leaves the machine unless [conform] names an address outside that may be tried.
  */
-#include "sdk/conform/conform.h"
+#include "sdk/conform/net.h"
+#include <arpa/inet.h>
 #include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-static struct ctr_error err;
+enum { A = 2, B = 3, LIAR = 77, SOON = 2000, NEVER = 300 };
 
-struct reader {
-    int fd;
-    uint8_t frame[2048];
-    ssize_t length;
-};
+static const struct ends a_to_b = {.source = A,
+                                   .source_mac = A,
+                                   .target = B,
+                                   .target_mac = B,
+                                   .source_port = 4000,
+                                   .target_port = 4001};
 
-/* An ARP request of port n (address 10.99.0.n) for the address 10.99.0.target; `mac` overrides the source. */
 static void
-arp(uint8_t n, uint8_t target, const uint8_t *mac, uint8_t out[42])
+expect(struct net *net, const struct port *from, const struct port *to, struct frame frame,
+       int passes, const char *what)
 {
-    const uint8_t own[6] = {0x02, 0x42, 10, 99, 0, n};
-    memset(out, 0, 42);
-    memset(out, 0xff, 6);
-    memcpy(out + 6, mac != NULL ? mac : own, 6);
-    memcpy(out + 12, (const uint8_t[]){0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1}, 10);
-    memcpy(out + 22, mac != NULL ? mac : own, 6);
-    memcpy(out + 28, (const uint8_t[]){10, 99, 0, n}, 4);
-    memcpy(out + 38, (const uint8_t[]){10, 99, 0, target}, 4);
-}
-
-static int
-arrived(void *arg)
-{
-    struct reader *reader = arg;
-    reader->length = recv(reader->fd, reader->frame, sizeof reader->frame, MSG_DONTWAIT);
-    return reader->length > 0;
-}
-
-static int
-attach(const struct ctr_net_ops *ops, void *self, const char *id, uint8_t n,
-       struct ctr_port *port)
-{
-    const struct ctr_port_spec spec = {.size = sizeof spec,
-                                       .kind = CTR_PORT_DGRAM,
-                                       .id = id,
-                                       .mac = {0x02, 0x42, 10, 99, 0, n},
-                                       .address = 0x0a630000u | n};
-    *port = (struct ctr_port){.size = sizeof *port, .fd = -1};
-    return ops->attach(self, &spec, port, &err);
+    conform_check(net->kit, port_send(from, &frame), "%s sends %s", from->id, what);
+    int got = port_gets(net, to, &frame, passes ? SOON : NEVER);
+    conform_check(net->kit, got == passes, passes ? "%s gets it" : "%s never gets it", to->id);
 }
 
 static void
-exchange(struct conform *kit, struct ctr_host *host, const struct ctr_port *a,
-         const struct ctr_port *b)
+spoofing(struct net *net, const struct port *a, const struct port *b)
 {
-    uint8_t frame[42];
-    struct reader reader = {.fd = b->fd};
-    arp(2, 3, NULL, frame);
-    conform_check(kit, send(a->fd, frame, sizeof frame, 0) == (ssize_t) sizeof frame,
-                  "a sends");
-    conform_check(kit, conform_host_run(host, arrived, &reader, 2000), "a broadcast reaches b");
-    conform_check(kit, reader.length >= 42 && memcmp(reader.frame, frame, 42) == 0,
-                  "unchanged");
-    const uint8_t liar[6] = {0x02, 0x42, 10, 99, 0, 77};
-    arp(2, 3, liar, frame);
-    conform_check(kit, send(a->fd, frame, sizeof frame, 0) > 0, "a lies about its MAC");
-    conform_check(kit, !conform_host_run(host, arrived, &reader, 300), "b never sees it");
-    conform_check(kit, send(a->fd, frame, 7, 0) == 7, "a sends a frame of 7 bytes");
-    conform_check(kit, !conform_host_run(host, arrived, &reader, 300),
-                  "b never sees it either");
+    struct ends mac = a_to_b, address = a_to_b, neighbour = a_to_b;
+    mac.source_mac = LIAR;
+    address.source = LIAR;
+    neighbour.source = B;
+    expect(net, a, b, frame_arp(LIAR, A, B), 0, "an ARP request from another MAC");
+    expect(net, a, b, frame_arp(A, LIAR, B), 0, "an ARP request of another address");
+    expect(net, a, b, frame_udp4(&mac, "x", 1), 0, "a packet from another MAC");
+    expect(net, a, b, frame_udp4(&address, "x", 1), 0, "a packet from another IPv4 address");
+    expect(net, a, b, frame_udp4(&neighbour, "x", 1), 0, "a packet from b's IPv4 address");
+    if (net->is_12) {
+        expect(net, a, b, frame_udp6(&address, "x", 1), 0,
+               "a packet from another IPv6 address");
+    }
+    struct frame short_one = frame_arp(A, A, B);
+    short_one.length = 7;
+    if (net->kind == CTR_PORT_DGRAM) { /* the kernel itself refuses it on a tap */
+        expect(net, a, b, short_one, 0, "a frame of 7 bytes");
+    }
+    if (net->ops.stats != NULL && net->is_12) {
+        struct ctr_net_stats stats = {.size = sizeof stats};
+        net_done(net, net->ops.stats(net->self, "a", &stats, &net_err), "stats");
+        conform_check(net->kit, stats.spoofed > 0 && stats.dropped >= stats.spoofed,
+                      "they count what was spoofed: %llu", (unsigned long long) stats.spoofed);
+    }
 }
 
 static void
-publishing(struct conform *kit, const struct ctr_net_ops *ops, void *self)
+exchange(struct net *net, const struct port *a, const struct port *b)
 {
-    struct ctr_publish publish = {.size = sizeof publish,
-                                  .proto = CTR_PROTO_TCP,
-                                  .host_address = 0x7f000001,
-                                  .port = 80,
-                                  .address = 0x0a630002};
-    if (ops->publish == NULL) {
+    expect(net, a, b, frame_arp(A, A, B), 1, "a broadcast");
+    expect(net, a, b, frame_udp4(&a_to_b, "hello", 5), 1, "an IPv4 packet");
+    if (net->is_12) {
+        expect(net, a, b, frame_udp6(&a_to_b, "hello", 5), 1, "an IPv6 packet");
+    }
+}
+
+static void
+publish_on(struct net *net, struct ctr_publish publish, const char *where)
+{
+    const struct ctr_net_ops *ops = &net->ops;
+    net_done(net, ops->publish(net->self, &publish, &net_err), "publish on %s", where);
+    conform_check(net->kit, publish.host_port != 0, "it picked host port %u",
+                  publish.host_port);
+    struct ctr_publish again = publish;
+    conform_check(net->kit, ops->publish(net->self, &again, &net_err) == -EADDRINUSE,
+                  "the same port again says EADDRINUSE: %s", net_err.msg);
+    net_done(net, ops->unpublish(net->self, &publish, &net_err), "unpublish");
+    net_done(net, ops->publish(net->self, &publish, &net_err), "and it is free again");
+}
+
+static void
+publishing(struct net *net)
+{
+    struct ctr_publish publish = {.size = sizeof publish, .proto = CTR_PROTO_TCP, .port = 80};
+    struct ctr_publish v4 = publish;
+    if (net->ops.publish == NULL) {
         return;
     }
-    conform_check(kit, ops->publish(self, &publish, &err) == 0, "publish: %s", err.msg);
-    conform_check(kit, publish.host_port != 0, "it picked host port %u", publish.host_port);
-    struct ctr_publish again = publish;
-    conform_check(kit, ops->publish(self, &again, &err) == -EADDRINUSE,
-                  "the same port again says EADDRINUSE: %s", err.msg);
-    conform_check(kit, ops->unpublish(self, &publish, &err) == 0, "unpublish: %s", err.msg);
-    conform_check(kit, ops->publish(self, &publish, &err) == 0, "and it is free again: %s",
-                  err.msg);
+    v4.host_address = 0x7f000001;
+    v4.address = NET_SUBNET | A;
+    publish_on(net, v4, "127.0.0.1");
+    if (net->is_12) {
+        publish.host_address6 = (struct ctr_address){.family = 6, .bytes = {[15] = 1}};
+        publish.address6 = (struct ctr_address){.family = 6, .bytes = {0xfd, 0x63, [15] = A}};
+        publish_on(net, publish, "::1");
+    }
+}
+
+/* --- the resolver --- */
+
+static const struct ends question_ends = {.source = A,
+                                          .source_mac = A,
+                                          .target = NET_GATEWAY,
+                                          .source_port = 5353,
+                                          .target_port = 53};
+
+static int
+is_asked(void *arg)
+{
+    return ((struct net *) arg)->answer != NULL;
+}
+
+static int
+is_answer(void *arg, const struct frame *frame)
+{
+    const struct ends ends = {
+        .source = NET_GATEWAY, .target = A, .source_port = 53, .target_port = 5353};
+    const char *wanted = arg;
+    size_t length;
+    const uint8_t *payload = frame_read_udp4(frame, &ends, &length);
+    return payload != NULL && length == strlen(wanted) && memcmp(payload, wanted, length) == 0;
+}
+
+static void
+resolver(struct net *net, const struct port *a)
+{
+    struct conform *kit = net->kit;
+    char wanted[] = "the answer";
+    uint8_t mac[6];
+    if (!conform_check(kit, port_gateway(net, a, mac), "the gateway answers ARP")) {
+        return;
+    }
+    struct frame question = frame_udp4(&question_ends, "the question", 12);
+    frame_to(&question, mac);
+    conform_check(kit, port_send(a, &question), "a asks the resolver by UDP");
+    if (!conform_check(kit, conform_host_run(net->host, is_asked, net, SOON),
+                       "the core gets the question")) {
+        return;
+    }
+    conform_check(kit, strcmp(net->question, "a: the question") == 0,
+                  "with the port's name, unchanged: %s", net->question);
+    net->answer(net->answer_arg, wanted, strlen(wanted));
+    net->answer = NULL;
+    conform_check(kit, port_wait(net, a, is_answer, wanted, SOON),
+                  "a gets the answer in a sound frame");
+}
+
+/* The port that asked is gone before the answer comes. */
+static void
+late_answer(struct net *net, const struct port *a)
+{
+    uint8_t mac[6] = {0};
+    (void) port_gateway(net, a, mac);
+    struct frame question = frame_udp4(&question_ends, "late", 4);
+    frame_to(&question, mac);
+    (void) port_send(a, &question);
+    conform_check(net->kit, conform_host_run(net->host, is_asked, net, SOON),
+                  "a asks, and goes before the answer comes");
+}
+
+/* --- captures --- */
+
+static int
+is_captured(void *arg)
+{
+    const struct net *net = arg;
+    return net->n_from[0] > 0 && net->n_to[1] > 0;
+}
+
+static int
+not_yet(void *arg)
+{
+    return 0;
+}
+
+static void
+capturing(struct net *net, const struct port *a, const char *id)
+{
+    struct conform *kit = net->kit;
+    const char *what = id == NULL ? "all ports" : id;
+    struct frame frame = frame_udp4(&a_to_b, "seen", 4);
+    memset(net->n_from, 0, sizeof net->n_from);
+    memset(net->n_to, 0, sizeof net->n_to);
+    net_done(net, net->ops.capture(net->self, id, 1, &net_err), "capture of %s", what);
+    (void) port_send(a, &frame);
+    (void) conform_host_run(net->host, is_captured, net, id == NULL ? SOON : NEVER);
+    conform_check(kit, net->n_from[0] == 1 && net->n_from[1] == 0,
+                  "the frame is told once, as it came from a (%d)", net->n_from[0]);
+    conform_check(kit, net->n_to[1] == (id == NULL), "and %s as it went to b (%d)",
+                  id == NULL ? "once" : "not", net->n_to[1]);
+    net_done(net, net->ops.capture(net->self, id, 0, &net_err), "its end");
+    (void) port_send(a, &frame);
+    (void) conform_host_run(net->host, not_yet, net, NEVER);
+    conform_check(kit, net->n_from[0] == 1, "and no more are told");
+}
+
+/* --- rules for the way out --- */
+
+static int
+is_refused(void *arg)
+{
+    return ((struct net *) arg)->n_refused > 0;
+}
+
+static void
+try_out(struct net *net, const struct port *a, uint32_t address, uint16_t port, int passes)
+{
+    struct ends ends = {.source = A,
+                        .source_mac = A,
+                        .outside = address,
+                        .source_port = 6000,
+                        .target_port = port};
+    uint8_t mac[6] = {0};
+    (void) port_gateway(net, a, mac);
+    struct frame syn = frame_syn(&ends);
+    frame_to(&syn, mac);
+    net->n_refused = 0;
+    (void) port_send(a, &syn);
+    int refused = conform_host_run(net->host, is_refused, net, passes ? NEVER : SOON);
+    conform_check(net->kit, refused == !passes, "port %u of an address outside is %s", port,
+                  passes ? "not refused" : "refused");
+    if (refused && !passes) {
+        uint32_t told;
+        memcpy(&told, net->refused_address.bytes, sizeof told);
+        conform_check(net->kit,
+                      net->refused_address.family == 4 && ntohl(told) == address &&
+                          net->refused_port == port,
+                      "with its address and port");
+    }
+}
+
+static void
+egress(struct net *net)
+{
+    struct port a;
+    char text[1024];
+    struct in_addr given = {0};
+    struct ctr_net_rule rule = {.size = sizeof rule, .prefix = 32, .port = 443};
+    int may_try = inet_pton(AF_INET, conform_setting(net->kit, "outside", "", text), &given);
+    uint32_t address = may_try == 1 ? ntohl(given.s_addr) : 0xc0000201; /* 192.0.2.1 */
+    if (!net_up(net, &(struct net_wish){.slot = "deny", .egress_deny = 1})) {
+        return;
+    }
+    if (net_done(net, port_up(net, &a, "a", A), "attach")) {
+        try_out(net, &a, address, 443, 0);
+        rule.address = (struct ctr_address){.family = 4};
+        memcpy(rule.address.bytes, &(uint32_t){htonl(address)}, 4);
+        net_done(net, net->ops.allow(net->self, &rule, &net_err), "allow");
+        if (may_try == 1) {
+            try_out(net, &a, address, 443, 1);
+        }
+        try_out(net, &a, address, 80, 0);
+        port_close(&a);
+    }
+    net_down(net);
+}
+
+/* --- other networks, and the same again --- */
+
+static void
+isolation(struct net *net)
+{
+    struct port a, b;
+    if (!net_up(net, &(struct net_wish){.slot = "isolated", .isolated = 1})) {
+        return;
+    }
+    if (net_done(net, port_up(net, &a, "a", A), "attach a") &&
+        net_done(net, port_up(net, &b, "b", B), "attach b")) {
+        expect(net, &a, &b, frame_arp(A, A, B), 0, "a broadcast on an isolated network");
+        expect(net, &a, &b, frame_udp4(&a_to_b, "x", 1), 0, "an IPv4 packet");
+        expect(net, &a, &b, frame_udp6(&a_to_b, "x", 1), 0, "an IPv6 packet");
+        port_close(&a);
+        port_close(&b);
+    }
+    net_down(net);
+}
+
+/* ctr-net died and was started again: the machines' ends live on. */
+static void
+again(struct net *net, struct port *a, struct port *b)
+{
+    if (!net_up(net, &(struct net_wish){.slot = "again"})) {
+        return;
+    }
+    if (net_done(net, port_again(net, a), "attach a again with its descriptor") &&
+        net_done(net, port_again(net, b), "attach b again with its descriptor")) {
+        exchange(net, a, b);
+    }
+    net_down(net);
+}
+
+static void
+usual(struct net *net, struct port *a, struct port *b)
+{
+    struct conform *kit = net->kit;
+    struct port twice;
+    int attached = net_done(net, port_up(net, a, "a", A), "attach a") &&
+                   net_done(net, port_up(net, b, "b", B), "attach b");
+    if (!attached) {
+        return;
+    }
+    conform_check(kit, port_up(net, &twice, "a", 4) == -EEXIST,
+                  "attach of a again says EEXIST");
+    exchange(net, a, b);
+    spoofing(net, a, b);
+    publishing(net);
+    if (net->is_12) {
+        resolver(net, a);
+    }
+    if (net->ops.capture != NULL) {
+        capturing(net, a, NULL);
+        capturing(net, a, "a");
+    }
+    if (net->is_12) {
+        late_answer(net, a);
+    }
+    net_done(net, net->ops.detach(net->self, "a", &net_err), "detach");
+    conform_check(kit, net->ops.detach(net->self, "a", &net_err) == -ENOENT,
+                  "detach again says ENOENT");
 }
 
 void
 conform_net(struct conform *kit)
 {
-    struct ctr_net_ops ops = {0};
+    struct net net = {.kit = kit, .is_12 = kit->plugin->abi_minor >= 2};
     const struct ctr_net_ops *given = kit->plugin->ops;
-    memcpy(&ops, given, given->size < sizeof ops ? given->size : sizeof ops);
-    const struct ctr_network network = {.size = sizeof network,
-                                        .mtu = 1500,
-                                        .name = "conform",
-                                        .subnet = 0x0a630000,
-                                        .prefix = 24,
-                                        .gateway = 0x0a630001,
-                                        .dns = 0x0a630001};
-    void *self = NULL;
-    struct ctr_host *host = conform_host_create(kit, "one", 1);
-    if (host == NULL ||
-        !conform_check(kit, ops.open(host, &self, &err) == 0, "open: %s", err.msg)) {
+    struct port a = {.fd = -1, .keep = -1}, b = a;
+    memcpy(&net.ops, given, given->size < sizeof net.ops ? given->size : sizeof net.ops);
+    if (!net_up(&net, &(struct net_wish){.slot = "one"})) {
         return;
     }
-    conform_check(kit, ops.create(self, &network, &err) == 0, "create: %s", err.msg);
-    if (ops.port_kinds(self) & CTR_PORT_DGRAM) {
-        struct ctr_port a, b;
-        conform_check(kit, attach(&ops, self, "a", 2, &a) == 0 && a.fd >= 0, "attach a: %s",
-                      err.msg);
-        conform_check(kit, attach(&ops, self, "b", 3, &b) == 0 && b.fd >= 0, "attach b: %s",
-                      err.msg);
-        struct ctr_port twice;
-        conform_check(kit, attach(&ops, self, "a", 4, &twice) == -EEXIST,
-                      "attach of a again says EEXIST");
-        exchange(kit, host, &a, &b);
-        publishing(kit, &ops, self);
-        conform_check(kit, ops.detach(self, "a", &err) == 0, "detach: %s", err.msg);
-        conform_check(kit, ops.detach(self, "a", &err) == -ENOENT, "detach again says ENOENT");
-        close(a.fd);
-        close(b.fd);
+    if (net.kind != 0) {
+        usual(&net, &a, &b);
     }
-    ops.close(self);
-    ops.close(NULL);
-    conform_host_destroy(host);
+    net_down(&net);
+    net.ops.close(NULL);
+    if (net.kind != 0 && net.is_12) {
+        again(&net, &a, &b);
+        isolation(&net);
+    }
+    if (net.kind != 0 && net.ops.allow != NULL) {
+        egress(&net);
+    }
+    port_close(&a);
+    port_close(&b);
 }
