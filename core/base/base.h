@@ -223,6 +223,9 @@ ssize_t ctr_recv_fds(int socket, void *bytes, size_t capacity, int fds[4]);
  * passed fd. timeout_ms 0: none. New reference or NULL. An {"error": {"code", "message"}} reply becomes err and NULL. */
 json_t *ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *ret_fd,
                       struct ctr_error *err);
+/* The same with a descriptor (borrowed; -1: none) on the request's first byte. */
+json_t *ctr_unix_call_with(int socket, const json_t *request, int fd, int timeout_ms,
+                           int *ret_fd, struct ctr_error *err);
 /* Reads one line (without its end) byte-exactly: nothing behind it is consumed. Caller frees; NULL on failure, and at the end,
  * where err is left as it was. */
 char *ctr_read_line(int socket, size_t max, int *ret_fd, struct ctr_error *err);
@@ -259,8 +262,8 @@ ctr_prefix_has(const struct ctr_address *prefix, int length, const struct ctr_ad
 
 /* HOST[:PORT], *.HOST[:PORT], CIDR[:PORT], [CIDR6]:PORT. */
 struct ctr_allow {
-    char host[256]; /* lower case, no dot at its end; "" if it is a prefix */
-    bool below;     /* "*.": all names below host, not host itself */
+    char host[256];             /* lower case, no dot at its end; "" if it is a prefix */
+    bool below;                 /* "*.": all names below host, not host itself */
     struct ctr_address address; /* bits behind the prefix are 0 */
     int prefix;
     uint16_t port; /* 0: any */

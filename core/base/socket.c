@@ -451,6 +451,13 @@ json_t *
 ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *ret_fd,
               struct ctr_error *err)
 {
+    return ctr_unix_call_with(socket, request, -1, timeout_ms, ret_fd, err);
+}
+
+json_t *
+ctr_unix_call_with(int socket, const json_t *request, int send_fd, int timeout_ms, int *ret_fd,
+                   struct ctr_error *err)
+{
     int64_t deadline = timeout_ms <= 0 ? 0 : ctr_monotonic_ns() + timeout_ms * INT64_C(1000000);
     CTR_AUTO(free) char *text = ctr_json_text(request);
     CTR_AUTO(free) char *line = text == NULL ? NULL : ctr_printf("%s\n", text);
@@ -458,7 +465,9 @@ ctr_unix_call(int socket, const json_t *request, int timeout_ms, int *ret_fd,
         (void) ctr_fail(err, -ENOMEM, "out of memory");
         return NULL;
     }
-    int code = send_until(socket, line, strlen(line), deadline);
+    bool with = send_fd >= 0; /* the first byte carries it, so that the rest has its deadline */
+    int code = with ? ctr_send_fds(socket, line, 1, &send_fd, 1) : 0;
+    code = code != 0 ? code : send_until(socket, line + with, strlen(line) - with, deadline);
     if (code != 0) {
         (void) ctr_fail(err, code, "request cannot be sent: %s", strerror(-code));
         return NULL;

@@ -34,9 +34,15 @@ struct ctr_conf_engine {
     uint64_t max_image;    /* bytes that an image may unpack to, default 64G */
     int64_t
         boot_timeout; /* seconds until a guest that does not answer is given up, default 120 */
-    char *subnet;     /* of the default network, default 10.88.0.0/16 */
-    int64_t mtu;      /* of the default network, default 1500 */
-    char *dns;        /* resolver handed to containers; "": the network's own */
+    char *subnet;      /* of the default network, default 10.88.0.0/16 */
+    bool subnet_set;   /* the profile says so; else it moves if the host uses these addresses */
+    bool ipv6;         /* the default network has IPv6, too */
+    char *subnets;     /* where other networks get theirs from: CIDRs */
+    int64_t mtu;       /* of the default network, default 1500 */
+    char *dns;         /* resolver for names from outside; "": the host's */
+    char *resolv_conf; /* the file with the host's resolvers, default /etc/resolv.conf */
+    int64_t
+        spare_ports; /* network interfaces of a machine for networks that it joins later, default 2 */
 };
 
 /* A plugin instance that the profile asks for. */

@@ -13,6 +13,7 @@
 /* A check beyond the type: what is wrong with the value, or NULL. */
 static const char *check_platform(const char *text);
 static const char *check_subnet(const char *text);
+static const char *check_subnets(const char *text);
 static const char *check_address(const char *text);
 
 struct engine_key {
@@ -57,11 +58,21 @@ static const struct engine_key table[] = {
     {"boot_timeout", CTR_OPTION_INT, AT(boot_timeout), "120", 1, 3600, NULL,
      "seconds until a guest that does not answer is given up"},
     {"subnet", CTR_OPTION_STRING, AT(subnet), "10.88.0.0/16", 0, 0, check_subnet,
-     "IPv4 addresses of the default network"},
+     "IPv4 addresses of the default network; if the host uses these itself and this is not set, "
+     "others of subnets"},
+    {"ipv6", CTR_OPTION_BOOL, AT(ipv6), "false", 0, 0, NULL,
+     "the default network has IPv6 addresses, too"},
+    {"subnets", CTR_OPTION_STRING, AT(subnets),
+     "10.89.0.0/16, 10.90.0.0/16, 172.30.0.0/16, 192.168.128.0/17", 0, 0, check_subnets,
+     "IPv4 networks that are cut into /24 for networks created without a subnet"},
     {"mtu", CTR_OPTION_INT, AT(mtu), "1500", 576, 65521, NULL,
      "largest packet on the default network, in bytes"},
     {"dns", CTR_OPTION_STRING, AT(dns), "", 0, 0, check_address,
-     "IPv4 address of the resolver that containers ask; empty: the network's own"},
+     "IPv4 address of the resolver for names from outside; empty: those of the host"},
+    {"resolv_conf", CTR_OPTION_PATH, AT(resolv_conf), "/etc/resolv.conf", 0, 0, NULL,
+     "file that names the host's resolvers"},
+    {"spare_ports", CTR_OPTION_INT, AT(spare_ports), "2", 0, 8, NULL,
+     "network interfaces of a machine that wait for networks it joins while it runs"},
 };
 
 static const char *
@@ -100,6 +111,23 @@ check_subnet(const char *text)
     return host_bits ? "must have no bits set behind the prefix, as 10.88.0.0/16" : NULL;
 }
 
+static const char *
+check_subnets(const char *text)
+{
+    char one[24];
+    const char *wrong = "must name at least one IPv4 network, as 10.89.0.0/16";
+    for (text += strspn(text, ", "); *text != '\0'; text += strspn(text, ", ")) {
+        size_t n = strcspn(text, ", ");
+        (void) snprintf(one, sizeof one, "%.*s", n < sizeof one ? (int) n : 0, text);
+        wrong = check_subnet(one);
+        if (wrong != NULL) {
+            return wrong;
+        }
+        text += n;
+    }
+    return wrong;
+}
+
 static void
 set_string(struct ctr_conf_engine *engine, size_t offset, char *take_text)
 {
@@ -127,6 +155,8 @@ set_key(struct ctr_conf_engine *engine, const struct engine_key *key, const char
     }
     if (key->type == CTR_OPTION_INT || key->type == CTR_OPTION_SIZE) {
         memcpy((char *) engine + key->offset, &number, sizeof number);
+    } else if (key->type == CTR_OPTION_BOOL) {
+        *(bool *) ((char *) engine + key->offset) = number != 0;
     } else {
         set_string(engine, key->offset, ctr_steal(&value));
     }
@@ -264,6 +294,7 @@ ctr_engine_fill(struct ctr_conf *conf, const struct ctr_section *section, struct
             return ctr_conf_fail(err, code, conf->file, pair->line, "%s", why.msg);
         }
         conf->engine.disk_set |= key->offset == AT(disk);
+        conf->engine.subnet_set |= key->offset == AT(subnet);
     }
     return complete(conf, base, err);
 }
@@ -272,7 +303,7 @@ void
 ctr_engine_finish(struct ctr_conf_engine *engine)
 {
     for (size_t i = 0; i < CTR_LENGTH(table); i++) {
-        if (table[i].type != CTR_OPTION_INT && table[i].type != CTR_OPTION_SIZE) {
+        if (table[i].type == CTR_OPTION_STRING || table[i].type == CTR_OPTION_PATH) {
             set_string(engine, table[i].offset, NULL);
         }
     }

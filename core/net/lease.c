@@ -1,6 +1,9 @@
 /*
- * Leases: which address is whose. A record "NETWORK/ADDRESS" = {container} each, so that claiming the record is claiming the
- * address, and what was claimed survives. In memory: a bit per address, and a list per network.
+ * Leases: which address is whose. An endpoint is the record "NETWORK/ADDRESS" = {container, name, …}, so that claiming the record is claiming the
+ * address, and what was claimed survives. An IPv6 address that was asked for has a record "NETWORK/ADDRESS6" = {container} as well, claimed before
+ * and removed after; one that is left without its endpoint is removed at the next start. "none" has "none/CONTAINER".
+ *
+ * Other IPv6 addresses follow from the IPv4 ones: the same offset in the subnet. In memory there is a bit per address for each family.
  */
 #include "core/net/net-priv.h"
 
@@ -12,197 +15,296 @@ ctr_mac_format(uint32_t address, char ret[18])
 }
 
 static void
-set_used(struct ctr_network_entry *n, uint32_t offset, bool on)
+set_bit(uint8_t *bits, uint32_t offset, bool on)
 {
     uint8_t bit = (uint8_t) (1U << (offset % 8));
-    n->used[offset / 8] =
-        (uint8_t) (on ? n->used[offset / 8] | bit : n->used[offset / 8] & ~bit);
+    bits[offset / 8] = (uint8_t) (on ? bits[offset / 8] | bit : bits[offset / 8] & ~bit);
 }
 
 static bool
-is_used(const struct ctr_network_entry *n, uint32_t offset)
+has_bit(const uint8_t *bits, uint32_t offset)
 {
-    return (n->used[offset / 8] >> (offset % 8) & 1) != 0;
-}
-
-static int
-remember(struct ctr_network_entry *n, const char *container, uint32_t address)
-{
-    struct ctr_lease *lease = malloc(sizeof *lease);
-    char *copy = strdup(container);
-    if (lease == NULL || copy == NULL) {
-        free(lease);
-        free(copy);
-        return -ENOMEM;
-    }
-    *lease = (struct ctr_lease){.next = n->leases, .container = copy, .address = address};
-    n->leases = lease;
-    set_used(n, address - n->subnet, true);
-    return 0;
-}
-
-static char *
-key_of(const struct ctr_network_entry *n, uint32_t address)
-{
-    char dotted[16];
-    return ctr_printf("%s/%s", n->name, ctr_ipv4_format(address, dotted));
-}
-
-/* One record into memory; one that fits no network is left alone and told. */
-static int
-load_one(void *arg, const char *key, const json_t *value)
-{
-    struct ctr_nets *nets = arg;
-    const char *slash = strrchr(key, '/');
-    const char *container = ctr_json_str(value, "container", "");
-    uint32_t address;
-    if (slash == NULL || ctr_ipv4_parse(slash + 1, &address) != 0 || *container == '\0') {
-        ctr_log(CTR_LEVEL_WARN, "event=lease-record-unusable key=%s", key);
-        return 0;
-    }
-    for (struct ctr_network_entry *n = nets->networks; n != NULL; n = n->next) {
-        if (strlen(n->name) == (size_t) (slash - key) &&
-            strncmp(n->name, key, (size_t) (slash - key)) == 0 &&
-            address - n->subnet < ctr_network_size(n)) {
-            return remember(n, container, address);
-        }
-    }
-    ctr_log(CTR_LEVEL_WARN, "event=lease-without-network key=%s", key);
-    return 0;
-}
-
-int
-ctr_leases_load(struct ctr_nets *nets, struct ctr_error *err)
-{
-    return ctr_record_each(nets->store, "lease", load_one, nets, err);
+    return (bits[offset / 8] >> (offset % 8) & 1) != 0;
 }
 
 void
-ctr_leases_free(struct ctr_network_entry *network)
+ctr_lease_mark(struct ctr_network_entry *network, uint32_t address, bool on)
 {
-    while (network->leases != NULL) {
-        struct ctr_lease *next = network->leases->next;
-        free(network->leases->container);
-        free(network->leases);
-        network->leases = next;
+    set_bit(network->used, address - network->subnet, on);
+}
+
+void
+ctr_lease_mark6(struct ctr_network_entry *network, const struct ctr_address *address, bool on)
+{
+    uint32_t offset = ctr_subnet_offset(&network->subnet6, address);
+    if (offset < ctr_network_size(network)) {
+        set_bit(network->taken6, offset, on);
     }
 }
 
-static struct ctr_lease **
-find(struct ctr_network_entry *n, const char *container)
+/* Caller frees. */
+static char *
+key_of(const struct ctr_endpoint *e)
 {
-    struct ctr_lease **at = &n->leases;
-    while (*at != NULL && strcmp((*at)->container, container) != 0) {
-        at = &(*at)->next;
-    }
-    return at;
+    char dotted[16];
+    return ctr_network_is_none(e->network)
+               ? ctr_printf("%s/%s", e->network->name, e->container)
+               : ctr_printf("%s/%s", e->network->name, ctr_ipv4_format(e->address, dotted));
 }
 
-uint32_t
-ctr_lease_find(struct ctr_nets *nets, const struct ctr_network_entry *network,
-               const char *container)
+static char *
+key6_of(const struct ctr_endpoint *e)
 {
-    (void) pthread_mutex_lock(&nets->mutex);
-    const struct ctr_lease *l = network->leases;
-    while (l != NULL && strcmp(l->container, container) != 0) {
-        l = l->next;
-    }
-    uint32_t ret = l == NULL ? 0 : l->address;
-    (void) pthread_mutex_unlock(&nets->mutex);
-    return ret;
+    char text[CTR_ADDRESS_TEXT];
+    return ctr_printf("%s/%s", e->network->name, ctr_address_format(&e->address6, text));
 }
 
-/* Offset of a free address, from the cursor on; 0 if there is none. The network itself (0), the gateway (1), the way out's
- * address (last but one) and broadcast (last) are never given. */
+/* --- claiming --- */
+
+/* Offset of a free address, from the cursor on; 0 if there is none. */
 static uint32_t
-next_free(const struct ctr_network_entry *n)
+next_free(const struct ctr_network_entry *n, bool ipv6)
 {
-    uint32_t first = n->gateway - n->subnet + 1, end = ctr_network_size(n) - 2;
-    uint32_t start = n->cursor < first || n->cursor >= end ? first : n->cursor;
-    for (uint32_t i = 0; i < end - first; i++) {
-        uint32_t offset = first + (start - first + i) % (end - first);
-        if (!is_used(n, offset)) {
+    uint32_t size = ctr_network_size(n);
+    for (uint32_t i = 0; i < size; i++) {
+        uint32_t offset = (n->cursor + i) % size;
+        if (!has_bit(n->used, offset) && !(ipv6 && has_bit(n->taken6, offset))) {
             return offset;
         }
     }
     return 0;
 }
 
-static int
-claim(struct ctr_nets *nets, struct ctr_network_entry *n, const char *container,
-      uint32_t address, struct ctr_error *err)
+/* What follows from the IPv4 address, where nothing else was asked for. */
+static void
+derive(struct ctr_endpoint *e, bool mac)
 {
-    CTR_AUTO(free) char *key = key_of(n, address);
-    CTR_AUTO(json) json_t *value = json_pack("{s:s}", "container", container);
-    if (key == NULL || value == NULL) {
-        return ctr_fail(err, -ENOMEM, "out of memory");
+    struct ctr_network_entry *n = e->network;
+    if (!e->own6 && n->subnet6.address.family != 0) {
+        e->address6 = ctr_subnet_at(&n->subnet6, e->address - n->subnet);
     }
-    int code = ctr_record_claim(nets->store, "lease", key, value, err);
-    if (code == 0 && remember(n, container, address) != 0) {
-        (void) ctr_record_remove(nets->store, "lease", key, NULL);
-        code = ctr_fail(err, -ENOMEM, "out of memory");
+    if (mac) {
+        ctr_mac_format(e->address, e->mac);
     }
-    return code;
+    (void) snprintf(e->hardware, sizeof e->hardware, "%s", e->mac);
 }
 
 static int
-give(struct ctr_nets *nets, struct ctr_network_entry *n, const char *container, uint32_t *ret,
-     struct ctr_error *err)
+claim_record(struct ctr_nets *nets, const struct ctr_endpoint *e, struct ctr_error *err)
 {
+    CTR_AUTO(free) char *key = key_of(e);
+    CTR_AUTO(json) json_t *record = ctr_endpoint_record(e);
+    return key == NULL || record == NULL
+               ? ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY)
+               : ctr_record_claim(nets->store, "lease", key, record, err);
+}
+
+static int
+claim_any(struct ctr_nets *nets, struct ctr_endpoint *e, struct ctr_error *err)
+{
+    struct ctr_network_entry *n = e->network;
+    bool mac = e->mac[0] == '\0';
     uint32_t offset;
-    while ((offset = next_free(n)) != 0) {
-        int code = claim(nets, n, container, n->subnet + offset, err);
-        n->cursor = offset + 1;
-        if (code == 0) {
-            *ret = n->subnet + offset;
-        }
+    char text[64];
+    while ((offset = next_free(n, n->subnet6.address.family != 0 && !e->own6)) != 0) {
+        e->address = n->subnet + offset;
+        derive(e, mac);
+        int code = claim_record(nets, e, err);
         if (code != -EEXIST) {
+            n->cursor = offset + 1;
             return code;
         }
-        set_used(n, offset, true); /* a record that was unknown here */
+        ctr_lease_mark(n, e->address, true); /* a record that was unknown here */
     }
-    char dotted[16];
+    struct ctr_subnet subnet = ctr_network_subnet(n);
     return ctr_fail(err, -ENOSPC,
-                    "all %u addresses of %s/%d are taken; remove containers that are not "
-                    "needed, or give the profile a larger subnet",
-                    ctr_network_size(n) - 4, ctr_ipv4_format(n->subnet, dotted), n->prefix);
+                    "network %s is full: all %u addresses of %s are taken; remove containers "
+                    "that are not needed, or use a network with a larger subnet",
+                    n->name, ctr_network_size(n) - 4, ctr_subnet_format(&subnet, text));
 }
 
-int
-ctr_lease_get(struct ctr_nets *nets, struct ctr_network_entry *network, const char *container,
-              uint32_t *ret, struct ctr_error *err)
+static int
+claim_ipv4(struct ctr_nets *nets, struct ctr_endpoint *e, struct ctr_error *err)
 {
-    int code = 0;
-    (void) pthread_mutex_lock(&nets->mutex);
-    const struct ctr_lease *known = *find(network, container);
-    if (known != NULL) {
-        *ret = known->address;
-    } else {
-        code = give(nets, network, container, ret, err);
+    if (e->address == 0 && !ctr_network_is_none(e->network)) {
+        return claim_any(nets, e, err);
     }
-    (void) pthread_mutex_unlock(&nets->mutex);
-    return code;
+    derive(e, e->mac[0] == '\0' && e->address != 0);
+    return claim_record(nets, e, err);
+}
+
+static int
+claim_ipv6(struct ctr_nets *nets, const struct ctr_endpoint *e, struct ctr_error *err)
+{
+    CTR_AUTO(free) char *key = key6_of(e);
+    CTR_AUTO(json) json_t *record = json_pack("{s:s}", "container", e->container);
+    return key == NULL || record == NULL
+               ? ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY)
+               : ctr_record_claim(nets->store, "lease", key, record, err);
+}
+
+static int
+drop_ipv6(struct ctr_nets *nets, const struct ctr_endpoint *e, struct ctr_error *err)
+{
+    CTR_AUTO(free) char *key = e->own6 ? key6_of(e) : NULL;
+    if (!e->own6) {
+        return 0;
+    }
+    return key == NULL ? ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY)
+                       : ctr_record_remove(nets->store, "lease", key, err);
+}
+
+static void
+mark(const struct ctr_endpoint *e, bool on)
+{
+    if (e->address != 0) {
+        ctr_lease_mark(e->network, e->address, on);
+    }
+    if (e->own6) {
+        ctr_lease_mark6(e->network, &e->address6, on);
+    }
 }
 
 int
-ctr_lease_drop(struct ctr_nets *nets, struct ctr_network_entry *network, const char *container,
+ctr_lease_claim(struct ctr_nets *nets, struct ctr_endpoint *endpoint, struct ctr_error *err)
+{
+    int code = endpoint->own6 ? claim_ipv6(nets, endpoint, err) : 0;
+    if (code != 0) {
+        return code;
+    }
+    code = claim_ipv4(nets, endpoint, err);
+    if (code != 0) {
+        (void) drop_ipv6(nets, endpoint, NULL);
+        return code;
+    }
+    mark(endpoint, true);
+    return 0;
+}
+
+int
+ctr_lease_drop(struct ctr_nets *nets, const struct ctr_endpoint *endpoint,
                struct ctr_error *err)
 {
-    int code = 0;
-    (void) pthread_mutex_lock(&nets->mutex);
-    struct ctr_lease **at = find(network, container);
-    struct ctr_lease *lease = *at;
-    if (lease != NULL) {
-        CTR_AUTO(free) char *key = key_of(network, lease->address);
-        code = key == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
+    CTR_AUTO(free) char *key = key_of(endpoint);
+    int code = key == NULL ? ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY)
                            : ctr_record_remove(nets->store, "lease", key, err);
+    code = code != 0 ? code : drop_ipv6(nets, endpoint, err);
+    if (code == 0) {
+        mark(endpoint, false);
     }
-    if (lease != NULL && code == 0) {
-        *at = lease->next;
-        set_used(network, lease->address - network->subnet, false);
-        free(lease->container);
-        free(lease);
-    }
-    (void) pthread_mutex_unlock(&nets->mutex);
     return code;
+}
+
+int
+ctr_lease_update(struct ctr_nets *nets, const struct ctr_endpoint *endpoint,
+                 struct ctr_error *err)
+{
+    CTR_AUTO(free) char *key = key_of(endpoint);
+    CTR_AUTO(json) json_t *record = ctr_endpoint_record(endpoint);
+    return key == NULL || record == NULL
+               ? ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY)
+               : ctr_record_put(nets->store, "lease", key, record, err);
+}
+
+/* --- loading --- */
+
+/* The network that a key names, and what stands behind it. */
+static struct ctr_network_entry *
+network_of(const struct ctr_nets *nets, const char *key, const char **ret_rest)
+{
+    const char *slash = strrchr(key, '/');
+    size_t length = slash == NULL ? 0 : (size_t) (slash - key);
+    struct ctr_network_entry *n = nets->networks;
+    while (n != NULL && (strlen(n->name) != length || strncmp(n->name, key, length) != 0)) {
+        n = n->next;
+    }
+    *ret_rest = slash == NULL ? "" : slash + 1;
+    return n;
+}
+
+/* What an earlier version did not write has its default. */
+static int
+fill(struct ctr_endpoint *e, const json_t *value)
+{
+    const json_t *aliases = json_object_get(value, "aliases");
+    const json_t *published = json_object_get(value, "published");
+    const char *mac = ctr_json_str(value, "mac", "");
+    e->own6 = ctr_json_bool(value, "own6", false) &&
+              ctr_address_parse(ctr_json_str(value, "address6", ""), &e->address6) == 0;
+    (void) snprintf(e->mac, sizeof e->mac, "%s", mac);
+    derive(e, *mac == '\0' && e->address != 0);
+    (void) snprintf(e->hardware, sizeof e->hardware, "%s",
+                    ctr_json_str(value, "hardware", e->mac));
+    e->mtu = (int) ctr_json_int(value, "mtu", 0);
+    e->order = ctr_json_int(value, "order", 0);
+    if (json_is_array(aliases) &&
+        json_array_extend(e->aliases, (json_t *) (uintptr_t) aliases) != 0) {
+        return -ENOMEM;
+    }
+    return json_is_array(published)
+               ? json_array_extend(e->published, (json_t *) (uintptr_t) published)
+               : 0;
+}
+
+static int
+load_endpoint(void *arg, const char *key, const json_t *value)
+{
+    struct ctr_nets *nets = arg;
+    const char *rest, *container = ctr_json_str(value, "container", "");
+    struct ctr_network_entry *n = network_of(nets, key, &rest);
+    struct ctr_address address = {0};
+    char name[13];
+    if (n == NULL || *container == '\0') {
+        ctr_log(CTR_LEVEL_WARN, "event=lease-record-unusable key=%s", key);
+        return 0;
+    }
+    bool parsed = !ctr_network_is_none(n) && ctr_address_parse(rest, &address) == 0;
+    if (parsed && address.family == 6) {
+        return 0; /* see load_claim */
+    }
+    uint32_t v4 = ctr_address_ipv4(&address);
+    if (!ctr_network_is_none(n) && v4 - n->subnet >= ctr_network_size(n)) {
+        ctr_log(CTR_LEVEL_WARN, "event=lease-record-unusable key=%s", key);
+        return 0;
+    }
+    (void) snprintf(name, sizeof name, "%.12s", container);
+    struct ctr_endpoint *e =
+        ctr_endpoint_create(n, container, ctr_json_str(value, "name", name));
+    if (e == NULL) {
+        return -ENOMEM;
+    }
+    e->address = v4;
+    if (fill(e, value) != 0) {
+        ctr_endpoint_free(e);
+        return -ENOMEM;
+    }
+    mark(e, true);
+    ctr_endpoint_insert(nets, e);
+    return 0;
+}
+
+/* A claim of an IPv6 address whose endpoint was never written, or has gone: a crash came between. */
+static int
+load_claim(void *arg, const char *key, const json_t *value)
+{
+    struct ctr_nets *nets = arg;
+    const char *rest;
+    struct ctr_address address;
+    const struct ctr_network_entry *n = network_of(nets, key, &rest);
+    if (n == NULL || ctr_address_parse(rest, &address) != 0 || address.family != 6) {
+        return 0;
+    }
+    const struct ctr_endpoint *e =
+        ctr_endpoint_find(nets, n, ctr_json_str(value, "container", ""));
+    if (e != NULL && e->own6 && memcmp(&e->address6, &address, sizeof address) == 0) {
+        return 0;
+    }
+    return ctr_record_remove(nets->store, "lease", key, NULL);
+}
+
+int
+ctr_leases_load(struct ctr_nets *nets, struct ctr_error *err)
+{
+    int code = ctr_record_each(nets->store, "lease", load_endpoint, nets, err);
+    return code != 0 ? code : ctr_record_each(nets->store, "lease", load_claim, nets, err);
 }

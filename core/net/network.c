@@ -1,33 +1,12 @@
 /*
- * Networks as records: {name, driver, subnet, prefix, mtu, internal, id, created}. The gateway is the first address.
+ * A network as a record: {name, driver, subnet, gateway, subnet6, gateway6, internal, isolated, mtu, labels, options, egress, allow, id, created}; a request
+ * for a new one is the same without id and created. What is absent has its default, so that a record of an earlier version loads.
  */
 #include "core/net/net-priv.h"
 
-int
-ctr_subnet_parse(const char *text, uint32_t *ret_subnet, int *ret_prefix, struct ctr_error *err)
-{
-    const char *slash = strchr(text, '/');
-    CTR_AUTO(free) char *dotted = slash == NULL ? NULL : strndup(text, (size_t) (slash - text));
-    uint32_t subnet;
-    int64_t prefix;
-    if (dotted == NULL || ctr_ipv4_parse(dotted, &subnet) != 0 ||
-        ctr_parse_int(slash + 1, 8, 29, &prefix) != 0) {
-        return ctr_fail(err, -EINVAL,
-                        "subnet \"%s\" is not one: want an address and a prefix from 8 to 29, "
-                        "as in 10.88.0.0/16",
-                        text);
-    }
-    uint32_t mask = ~UINT32_C(0) << (32 - prefix);
-    if ((subnet & ~mask) != 0) {
-        char right[16];
-        return ctr_fail(err, -EINVAL,
-                        "subnet \"%s\" has bits set behind its prefix: want %s/%d", text,
-                        ctr_ipv4_format(subnet & mask, right), (int) prefix);
-    }
-    *ret_subnet = subnet;
-    *ret_prefix = (int) prefix;
-    return 0;
-}
+#define MTU_MAX 65520
+#define MTU_MIN 576
+#define MTU_MIN_IPV6 1280
 
 void
 ctr_network_free(struct ctr_network_entry *network)
@@ -36,72 +15,254 @@ ctr_network_free(struct ctr_network_entry *network)
         return;
     }
     ctr_peer_close(network);
-    ctr_leases_free(network);
     (void) pthread_mutex_destroy(&network->mutex);
+    json_decref(network->labels);
+    json_decref(network->options);
+    json_decref(network->allow);
     free(network->used);
+    free(network->taken6);
     free(network);
 }
 
-/* Makes the entry; subnet is text. */
+/* A copy of an object's or array's member; an empty one where there is none. */
+static json_t *
+member(const json_t *object, const char *key, json_type type)
+{
+    const json_t *value = json_object_get(object, key);
+    if (value != NULL && json_typeof(value) == type) {
+        return json_deep_copy(value);
+    }
+    return type == JSON_OBJECT ? json_object() : json_array();
+}
+
 static int
-make_entry(const char *name, const char *subnet, struct ctr_network_entry **ret,
-           struct ctr_error *err)
+check_texts(const json_t *object, const char *what, struct ctr_error *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *) (uintptr_t) object, key, value)
+    {
+        if (*key == '\0' || !json_is_string(value)) {
+            return ctr_fail(err, -EINVAL, "%s \"%.80s\" of a network is not a text", what, key);
+        }
+    }
+    return 0;
+}
+
+static int
+parse_egress(struct ctr_network_entry *n, const json_t *object, struct ctr_error *err)
+{
+    const char *egress = ctr_json_str(object, "egress", "open");
+    size_t i;
+    const json_t *item;
+    n->deny = strcmp(egress, "deny") == 0;
+    if (!n->deny && *egress != '\0' && strcmp(egress, "open") != 0) {
+        return ctr_fail(err, -EINVAL, "egress \"%.40s\" is not one: open or deny", egress);
+    }
+    if (!n->deny && json_array_size(n->allow) > 0) {
+        return ctr_fail(err, -EINVAL,
+                        "network %s: what may go out is only asked on one with --egress deny",
+                        n->name);
+    }
+    json_array_foreach(n->allow, i, item)
+    {
+        int code = ctr_allow_check(json_is_string(item) ? json_string_value(item) : "", err);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+static int
+parse_subnets(struct ctr_network_entry *n, const json_t *object, struct ctr_error *err)
+{
+    const char *subnet = ctr_json_str(object, "subnet", "");
+    const char *subnet6 = ctr_json_str(object, "subnet6", "");
+    struct ctr_subnet parsed;
+    if (*subnet != '\0') {
+        int code = ctr_subnet_parse(subnet, 4, &parsed, err);
+        if (code != 0) {
+            return code;
+        }
+        n->subnet = ctr_address_ipv4(&parsed.address);
+        n->prefix = parsed.prefix;
+    }
+    return *subnet6 == '\0' ? 0 : ctr_subnet_parse(subnet6, 6, &n->subnet6, err);
+}
+
+static int
+parse_mtu(struct ctr_network_entry *n, const json_t *object, struct ctr_error *err)
+{
+    int64_t mtu = ctr_json_int(object, "mtu", 0);
+    bool ipv6 = n->subnet6.address.family != 0 || ctr_json_bool(object, "ipv6", false);
+    int64_t least = ipv6 ? MTU_MIN_IPV6 : MTU_MIN;
+    if (mtu != 0 && (mtu < least || mtu > MTU_MAX)) {
+        return ctr_fail(err, -ERANGE, "mtu %lld is not within %lld and %d", (long long) mtu,
+                        (long long) least, MTU_MAX);
+    }
+    n->mtu = mtu == 0 ? 1500 : (int) mtu;
+    return 0;
+}
+
+static int
+parse_into(struct ctr_network_entry *n, const json_t *object, struct ctr_error *err)
+{
+    n->labels = member(object, "labels", JSON_OBJECT);
+    n->options = member(object, "options", JSON_OBJECT);
+    n->allow = member(object, "allow", JSON_ARRAY);
+    if (n->labels == NULL || n->options == NULL || n->allow == NULL) {
+        return ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY);
+    }
+    (void) snprintf(n->driver, sizeof n->driver, "%s", ctr_json_str(object, "driver", ""));
+    (void) snprintf(n->id, sizeof n->id, "%s", ctr_json_str(object, "id", ""));
+    n->created = ctr_json_int(object, "created", 0);
+    n->internal = ctr_json_bool(object, "internal", false);
+    n->isolated = ctr_json_bool(object, "isolated", false);
+    int code = parse_subnets(n, object, err);
+    code = code != 0 ? code : parse_mtu(n, object, err);
+    code = code != 0 ? code : check_texts(n->labels, "label", err);
+    code = code != 0 ? code : check_texts(n->options, "option", err);
+    return code != 0 ? code : parse_egress(n, object, err);
+}
+
+int
+ctr_network_parse(const char *name, const json_t *object, struct ctr_network_entry **ret,
+                  struct ctr_error *err)
 {
     struct ctr_network_entry *n = calloc(1, sizeof *n);
-    if (n == NULL || strlen(name) >= sizeof n->name) {
-        free(n);
-        return ctr_fail(err, -ENOMEM, "network %.64s: out of memory or of space", name);
+    if (n == NULL) {
+        return ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY);
     }
-    int code = ctr_subnet_parse(subnet, &n->subnet, &n->prefix, err);
-    n->used = code == 0 ? calloc(1, (ctr_network_size(n) + 7) / 8) : NULL;
-    if (n->used == NULL) {
-        free(n);
-        return code != 0 ? code : ctr_fail(err, -ENOMEM, "network %s: out of memory", name);
-    }
-    (void) snprintf(n->name, sizeof n->name, "%s", name);
-    n->gateway = n->subnet + 1;
-    n->mtu = 1500;
-    n->peer = -1;
     (void) pthread_mutex_init(&n->mutex, NULL);
+    (void) snprintf(n->name, sizeof n->name, "%s", name);
+    n->peer = n->events = -1;
+    n->refs = 1;
+    int code = parse_into(n, object, err);
+    if (code != 0) {
+        ctr_network_free(n);
+        return code;
+    }
     *ret = n;
     return 0;
 }
 
-static json_t *
-record_of(const struct ctr_network_entry *n, const char *driver)
+/* The gateway of one family that the object names, or def; it must be an address that a container could have. */
+static int
+parse_gateway(const json_t *object, const char *key, const struct ctr_subnet *subnet,
+              const struct ctr_address *def, struct ctr_address *ret, struct ctr_error *err)
 {
-    char dotted[16], subnet[24];
-    (void) snprintf(subnet, sizeof subnet, "%s/%d", ctr_ipv4_format(n->subnet, dotted),
-                    n->prefix);
-    return json_pack("{s:s, s:s, s:s, s:i, s:b, s:s, s:I}", "name", n->name, "driver", driver,
-                     "subnet", subnet, "mtu", n->mtu, "internal", n->internal, "id", n->id,
-                     "created", (json_int_t) n->created);
+    const char *text = ctr_json_str(object, key, "");
+    char shown[64];
+    struct ctr_address address = *def;
+    if (*text != '\0' && ctr_address_parse(text, &address) != 0) {
+        return ctr_fail(err, -EINVAL, "gateway \"%.60s\" is not an address", text);
+    }
+    uint32_t offset = ctr_subnet_offset(subnet, &address);
+    bool high =
+        subnet->address.family == 4 && offset >= (UINT32_C(1) << (32 - subnet->prefix)) - 2;
+    if (offset == UINT32_MAX || offset == 0 || high) {
+        return ctr_fail(err, -EINVAL, "gateway %.60s is not an address for one in %s", text,
+                        ctr_subnet_format(subnet, shown));
+    }
+    *ret = address;
+    return 0;
 }
 
-static const char *
-driver_of(const struct ctr_nets *nets)
+int
+ctr_network_settle(struct ctr_network_entry *n, const json_t *object, struct ctr_error *err)
 {
-    const struct ctr_conf_instance *instance =
-        ctr_conf_instance(nets->conf, CTR_KIND_NET, "default");
+    uint32_t size = ctr_network_size(n);
+    struct ctr_subnet subnet = ctr_network_subnet(n);
+    struct ctr_address def = ctr_subnet_at(&subnet, 1), gateway;
+    int code = parse_gateway(object, "gateway", &subnet, &def, &gateway, err);
+    n->used = calloc(1, (size + 7) / 8);
+    n->taken6 = calloc(1, (size + 7) / 8);
+    if (code != 0 || n->used == NULL || n->taken6 == NULL) {
+        return code != 0 ? code : ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY);
+    }
+    n->gateway = ctr_address_ipv4(&gateway);
+    ctr_lease_mark(n, n->subnet, true);
+    ctr_lease_mark(n, n->gateway, true);
+    ctr_lease_mark(n, ctr_network_host(n), true);
+    ctr_lease_mark(n, n->subnet + size - 1, true);
+    if (n->subnet6.address.family != 0) {
+        def = ctr_subnet_at(&n->subnet6, n->gateway - n->subnet);
+        code = parse_gateway(object, "gateway6", &n->subnet6, &def, &n->gateway6, err);
+        ctr_lease_mark6(n, &n->gateway6, true);
+    }
+    return code;
+}
+
+json_t *
+ctr_network_record(const struct ctr_network_entry *n)
+{
+    char subnet[64], gateway[16], subnet6[64], gateway6[CTR_ADDRESS_TEXT];
+    struct ctr_subnet v4 = ctr_network_subnet(n);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:i, s:O, s:O, s:s, s:O, s:s, s:I}", "name",
+        n->name, "driver", n->driver, "subnet", ctr_subnet_format(&v4, subnet), "gateway",
+        v4.prefix == 0 ? "" : ctr_ipv4_format(n->gateway, gateway), "subnet6",
+        ctr_subnet_format(&n->subnet6, subnet6), "gateway6",
+        ctr_address_format(&n->gateway6, gateway6), "internal", n->internal, "isolated",
+        n->isolated, "mtu", n->mtu, "labels", n->labels, "options", n->options, "egress",
+        n->deny ? "deny" : "open", "allow", n->allow, "id", n->id, "created",
+        (json_int_t) n->created);
+}
+
+const char *
+ctr_network_driver(const struct ctr_nets *nets, const struct ctr_network_entry *network)
+{
+    const struct ctr_conf_instance *instance;
+    if (network->driver[0] != '\0') {
+        return network->driver;
+    }
+    instance = ctr_conf_instance(nets->conf, CTR_KIND_NET, "default");
     return instance == NULL ? "" : instance->plugin;
 }
+
+/* --- loading --- */
 
 static int
 load_one(void *arg, const char *key, const json_t *value)
 {
     struct ctr_nets *nets = arg;
-    struct ctr_network_entry *n;
+    struct ctr_network_entry *n = NULL;
     struct ctr_error err = CTR_ERROR_INIT;
-    if (make_entry(key, ctr_json_str(value, "subnet", ""), &n, &err) != 0) {
+    int code = ctr_network_parse(key, value, &n, &err);
+    if (code == 0 && n->prefix == 0) {
+        code = ctr_fail(&err, -EINVAL, "it has no subnet");
+    }
+    code = code != 0 ? code : ctr_network_settle(n, value, &err);
+    if (code != 0) {
         ctr_log(CTR_LEVEL_ERROR, "event=network-record-unusable network=%s error=\"%s\"", key,
                 err.msg);
+        ctr_network_free(n);
         return 0;
     }
-    (void) snprintf(n->id, sizeof n->id, "%s", ctr_json_str(value, "id", ""));
-    n->mtu = (int) ctr_json_int(value, "mtu", 1500);
-    n->internal = ctr_json_bool(value, "internal", false);
-    n->created = ctr_json_int(value, "created", 0);
+    if (strcmp(key, CTR_NET_DEFAULT) == 0) {
+        n->driver[0] = '\0'; /* an earlier version wrote down what the profile said */
+    }
+    n->ready = true;
     n->next = nets->networks;
+    nets->networks = n;
+    return 0;
+}
+
+/* The network that connects nothing. */
+static int
+load_none(struct ctr_nets *nets, struct ctr_error *err)
+{
+    CTR_AUTO(json)
+    json_t *none = json_pack("{s:s, s:b}", "driver", "none", "internal", 1);
+    struct ctr_network_entry *n;
+    int code = ctr_network_parse(CTR_NET_NONE, none, &n, err);
+    if (code != 0) {
+        return code;
+    }
+    memset(n->id, '0', sizeof n->id - 1);
+    n->mtu = 0;
+    n->ready = true;
     nets->networks = n;
     return 0;
 }
@@ -109,235 +270,6 @@ load_one(void *arg, const char *key, const json_t *value)
 int
 ctr_networks_load(struct ctr_nets *nets, struct ctr_error *err)
 {
-    return ctr_record_each(nets->store, "network", load_one, nets, err);
-}
-
-static struct ctr_network_entry *
-find(const struct ctr_nets *nets, const char *name)
-{
-    struct ctr_network_entry *n = nets->networks;
-    while (n != NULL && strcmp(n->name, name) != 0) {
-        n = n->next;
-    }
-    return n;
-}
-
-int
-ctr_network_refresh(struct ctr_nets *nets, struct ctr_error *err)
-{
-    struct ctr_error ignored = CTR_ERROR_INIT;
-    struct ctr_network_entry **at = &nets->networks, *n;
-    uint32_t subnet;
-    int prefix, code = 0;
-    while (*at != NULL && strcmp((*at)->name, CTR_NET_DEFAULT) != 0) {
-        at = &(*at)->next;
-    }
-    n = *at;
-    if (n == NULL ||
-        ctr_subnet_parse(nets->conf->engine.subnet, &subnet, &prefix, &ignored) != 0 ||
-        (n->subnet == subnet && n->prefix == prefix && n->mtu == nets->conf->engine.mtu)) {
-        return 0;
-    }
-    if (n->leases != NULL) {
-        ctr_log(CTR_LEVEL_WARN,
-                "event=network-unchanged network=%s reason=\"it keeps its subnet and mtu while "
-                "containers have addresses of it\"",
-                n->name);
-        return 0;
-    }
-    if (ctr_peer_open(nets, n, false, &ignored) == 0) {
-        (void) ctr_peer_stop(nets, n, &ignored);
-    }
-    code = ctr_record_remove(nets->store, "network", n->name, err);
-    if (code == 0) {
-        *at = n->next;
-        ctr_network_free(n);
-    }
-    return code;
-}
-
-/* Writes the record and puts the entry into the list. nets->mutex is held. */
-static int
-add(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_error *err)
-{
-    if (ctr_random_id(n->id) != 0) {
-        return ctr_fail(err, -EIO, "network %s: no random bytes", n->name);
-    }
-    n->created = ctr_now_ns();
-    CTR_AUTO(json) json_t *record = record_of(n, driver_of(nets));
-    if (record == NULL) {
-        return ctr_fail(err, -ENOMEM, "network %s: out of memory", n->name);
-    }
-    int code = ctr_record_claim(nets->store, "network", n->name, record, err);
-    if (code == -EEXIST) {
-        return ctr_fail(err, code, "a network %s exists already", n->name);
-    }
-    if (code == 0) {
-        n->next = nets->networks;
-        nets->networks = n;
-    }
-    return code;
-}
-
-static int
-create_locked(struct ctr_nets *nets, const char *name, const char *subnet, bool internal,
-              struct ctr_network_entry **ret, struct ctr_error *err)
-{
-    struct ctr_network_entry *n;
-    int code = make_entry(name, subnet, &n, err);
-    if (code != 0) {
-        return code;
-    }
-    n->mtu = (int) nets->conf->engine.mtu;
-    n->internal = internal;
-    code = add(nets, n, err);
-    if (code != 0) {
-        ctr_network_free(n);
-        return code;
-    }
-    *ret = n;
-    return 0;
-}
-
-int
-ctr_network_get(struct ctr_nets *nets, const char *name, struct ctr_network_entry **ret,
-                struct ctr_error *err)
-{
-    int code = 0;
-    (void) pthread_mutex_lock(&nets->mutex);
-    struct ctr_network_entry *n = find(nets, name);
-    if (n == NULL && strcmp(name, CTR_NET_DEFAULT) == 0) {
-        code = create_locked(nets, name, nets->conf->engine.subnet, false, &n, err);
-    } else if (n == NULL) {
-        code = ctr_fail(err, -ENOENT, "no network is called \"%.64s\"", name);
-    }
-    (void) pthread_mutex_unlock(&nets->mutex);
-    if (code == 0) {
-        *ret = n;
-    }
-    return code;
-}
-
-/* True if two networks share an address. */
-static const struct ctr_network_entry *
-overlapping(const struct ctr_nets *nets, uint32_t subnet, int prefix)
-{
-    for (const struct ctr_network_entry *n = nets->networks; n != NULL; n = n->next) {
-        int shift = 32 - (prefix < n->prefix ? prefix : n->prefix);
-        if ((n->subnet ^ subnet) >> shift == 0) {
-            return n;
-        }
-    }
-    return NULL;
-}
-
-int
-ctr_nets_add(struct ctr_nets *nets, const json_t *request, char ret_id[65],
-             struct ctr_error *err)
-{
-    const char *name = ctr_json_str(request, "name", "");
-    const char *subnet = ctr_json_str(request, "subnet", "");
-    bool internal = ctr_json_bool(request, "internal", false);
-    uint32_t address;
-    int prefix;
-    struct ctr_network_entry *n;
-    if (!ctr_is_name(name) || strlen(name) > 63 || strcmp(name, CTR_NET_NONE) == 0) {
-        return ctr_fail(err, -EINVAL, "\"%.64s\" is not a name for a network", name);
-    }
-    int code = ctr_subnet_parse(subnet, &address, &prefix, err);
-    if (code == 0 && strcmp(name, CTR_NET_DEFAULT) != 0) {
-        code = ctr_network_get(nets, CTR_NET_DEFAULT, &n, err); /* its subnet comes first */
-    }
-    if (code != 0) {
-        return code;
-    }
-    (void) pthread_mutex_lock(&nets->mutex);
-    const struct ctr_network_entry *other = overlapping(nets, address, prefix);
-    code = other != NULL ? ctr_fail(err, -EEXIST, "subnet %s overlaps that of network %s",
-                                    subnet, other->name)
-                         : create_locked(nets, name, subnet, internal, &n, err);
-    if (code == 0) {
-        (void) snprintf(ret_id, 65, "%s", n->id);
-    }
-    (void) pthread_mutex_unlock(&nets->mutex);
-    return code;
-}
-
-/* --- what others see --- */
-
-static json_t *
-describe(const struct ctr_nets *nets, const struct ctr_network_entry *n)
-{
-    json_t *ret = record_of(n, driver_of(nets));
-    json_t *containers = json_object();
-    char text[18];
-    if (ret == NULL || containers == NULL ||
-        json_object_set_new(ret, "gateway", json_string(ctr_ipv4_format(n->gateway, text))) !=
-            0) {
-        json_decref(ret);
-        json_decref(containers);
-        return NULL;
-    }
-    for (const struct ctr_lease *l = n->leases; l != NULL; l = l->next) {
-        char mac[18];
-        ctr_mac_format(l->address, mac);
-        (void) json_object_set_new(
-            containers, l->container,
-            json_pack("{s:s, s:s}", "address", ctr_ipv4_format(l->address, text), "mac", mac));
-    }
-    (void) json_object_set_new(ret, "containers", containers);
-    return ret;
-}
-
-static json_t *
-describe_none(void)
-{
-    char id[65];
-    for (size_t i = 0; i < 64; i++) {
-        id[i] = '0';
-    }
-    id[64] = '\0';
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:{}}", "name", CTR_NET_NONE,
-                     "driver", "none", "subnet", "", "gateway", "", "internal", 1, "id", id,
-                     "created", (json_int_t) 0, "containers");
-}
-
-json_t *
-ctr_nets_inspect(struct ctr_nets *nets, const char *network, struct ctr_error *err)
-{
-    struct ctr_network_entry *n;
-    json_t *ret;
-    if (strcmp(network, CTR_NET_NONE) == 0) {
-        ret = describe_none();
-    } else if (ctr_network_get(nets, network, &n, err) != 0) {
-        return NULL;
-    } else {
-        (void) pthread_mutex_lock(&nets->mutex);
-        ret = describe(nets, n);
-        (void) pthread_mutex_unlock(&nets->mutex);
-    }
-    if (ret == NULL) {
-        (void) ctr_fail(err, -ENOMEM, "network %.64s: out of memory", network);
-    }
-    return ret;
-}
-
-json_t *
-ctr_nets_list(struct ctr_nets *nets, struct ctr_error *err)
-{
-    struct ctr_network_entry *n;
-    if (ctr_network_get(nets, CTR_NET_DEFAULT, &n, err) != 0) {
-        return NULL;
-    }
-    json_t *list = json_array();
-    (void) json_array_append_new(list, describe_none());
-    (void) pthread_mutex_lock(&nets->mutex);
-    for (n = nets->networks; n != NULL; n = n->next) {
-        (void) json_array_insert_new(list, 0, describe(nets, n));
-    }
-    (void) pthread_mutex_unlock(&nets->mutex);
-    if (list == NULL) {
-        (void) ctr_fail(err, -ENOMEM, "networks: out of memory");
-    }
-    return list;
+    int code = load_none(nets, err);
+    return code != 0 ? code : ctr_record_each(nets->store, "network", load_one, nets, err);
 }

@@ -1,5 +1,5 @@
 /*
- * core/net: the grammar of -p, leases, and a real ctr-net with the real net-switch.
+ * core/net: leases, and a real ctr-net with the real net-switch.
  *
  * ctr-net is looked for beside the running program, so a link to the built one is made in the test programs' own bin/. This
  * process is the reaper of its grandchildren, so that the end of a ctr-net can be waited for.
@@ -172,7 +172,7 @@ networks(void **state)
     assert_int_equal(add(w.nets, "x", "10.89.0.0/30", false, &err), -EINVAL);
     assert_int_equal(add(w.nets, "x", "10.0.0.0/8", false, &err), -EEXIST);
     assert_int_equal(add(w.nets, "../x", "10.89.0.0/24", false, &err), -EINVAL);
-    assert_int_equal(add(w.nets, "none", "10.89.0.0/24", false, &err), -EINVAL);
+    assert_int_equal(add(w.nets, "none", "10.89.0.0/24", false, &err), -EEXIST);
     assert_int_equal(add(w.nets, "x", "10.89.0.0/24", true, &err), 0);
     assert_int_equal(add(w.nets, "x", "10.90.0.0/24", true, &err), -EEXIST);
     world_restart(&w);
