@@ -7,6 +7,8 @@
 #include "switch-priv.h"
 #include <stdlib.h>
 
+#define PORT 53
+
 struct question {
     struct sw *sw;
     uint64_t serial; /* the port's */
@@ -18,16 +20,21 @@ on_answer(void *arg, const void *bytes, size_t length)
 {
     struct question *q = arg;
     struct sw *sw = q->sw;
-    struct sw_port *port = sw->ports;
-    while (port != NULL && port->serial != q->serial) {
-        port = port->next;
-    }
+    struct sw_port *port = sw_find_serial(sw, q->serial);
     if (port != NULL) {
         port->questions--;
     }
     if (port != NULL && length > 0 && length <= SW_MAX_UDP) {
-        memcpy(sw->datagram + SW_ETHER + SW_IPV4 + 8, bytes, length);
-        sw_udp_deliver(port, sw->rules.dns, 53, q->port, length);
+        const struct sw_datagram answer = {
+            .source = sw->rules.dns,
+            .target = port->who.address,
+            .source_port = PORT,
+            .target_port = q->port,
+            .bytes = bytes,
+            .length = length,
+        };
+        sw_send_datagram(port, &answer);
+        sw_flush(sw);
     }
     free(q);
 }
@@ -36,22 +43,18 @@ bool
 sw_dns_question(struct sw_port *port, const struct sw_frame *f)
 {
     struct sw *sw = port->sw;
-    if (f->type != SW_TYPE_IPV4 || f->proto != SW_UDP || f->target != sw->rules.dns ||
-        f->target_port != 53 || f->fragment || f->options || sw->services == NULL) {
+    if (f->proto != SW_UDP || f->target_port != PORT || f->fragment || f->options ||
+        !sw_same(&f->target, &sw->rules.dns) || sw->services == NULL) {
         return false;
     }
-    size_t length = sw_get16(f->payload + 4);
-    struct question *q = NULL;
-    if (length >= 8 && length <= f->payload_length && port->questions < SW_QUESTIONS) {
-        q = malloc(sizeof *q);
-    }
+    struct question *q = port->questions < SW_QUESTIONS ? malloc(sizeof *q) : NULL;
     if (q == NULL) {
         port->stats.dropped++;
         return true;
     }
     *q = (struct question){.sw = sw, .serial = port->serial, .port = f->source_port};
     port->questions++;
-    sw->services->dns_query(sw->services->arg, port->id, f->payload + 8, length - 8, on_answer,
-                            q);
+    sw->services->dns_query(sw->services->arg, port->id, f->payload + 8,
+                            sw_get16(f->payload + 4) - 8U, on_answer, q);
     return true;
 }

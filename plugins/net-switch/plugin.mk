@@ -1,1 +1,1 @@
-$(eval $(call ctr-plugin,net-switch,dns.c ether.c host.c port.c publish.c switch.c udp.c uplink.c,slirp,,))
+$(eval $(call ctr-plugin,net-switch,address.c allowed.c datagram.c dns.c ether.c guard.c host.c judge.c own.c packet.c plugin.c port.c publish.c segment.c send.c slots.c stream.c switch.c table.c udp.c uplink.c uplink-poll.c,slirp,,))

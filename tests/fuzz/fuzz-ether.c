@@ -1,14 +1,22 @@
 /*
- * Frames from a guest: whatever the bytes are, what the parser says of them stays within the buffer, and what may leave leads to no
- * closed address.
+ * Frames from a guest: whatever the bytes are, what the parser says of them stays within the buffer, who is let through speaks for
+ * itself only, and what may leave leads to no closed address.
  */
 #include <stdlib.h>
 
+#include "plugins/net-switch/address.c"
+#include "plugins/net-switch/allowed.c"
 #include "plugins/net-switch/ether.c"
+#include "plugins/net-switch/guard.c"
+#include "plugins/net-switch/judge.c"
+#include "plugins/net-switch/packet.c"
 
 #define NET 0x0a580000U
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
+static const uint8_t own_mac[6] = {2, 0x42, 0x0a, 0x58, 0, 2};
+static const struct sw_net host_net = {{4, {192, 168, 1, 5}}, 32};
 
 static void
 must(bool ok)
@@ -28,58 +36,122 @@ check_bounds(const struct sw_frame *f, const uint8_t *bytes, size_t length)
     must(f->packet == bytes + SW_ETHER && f->packet_length <= length - SW_ETHER);
     must(f->payload >= f->packet + SW_IPV4);
     must(f->payload + f->payload_length == f->packet + f->packet_length);
+    must(!f->later || f->fragment);
+    must(f->type != SW_TYPE_IPV6 || f->options == (f->payload != f->packet + SW_IPV6));
+}
+
+/* An honest frame says of nothing but the port that it is at the port's MAC. */
+static void
+check_honest(const struct sw_frame *f, const struct sw_identity *port)
+{
+    must(memcmp(f->from, port->mac, 6) == 0);
+    bool six = f->type == SW_TYPE_IPV6;
+    must(six ? sw_same(&f->source, &port->address6) || sw_same(&f->source, &port->link_local)
+             : sw_same(&f->source, &port->address));
+    if (f->type == SW_TYPE_ARP) {
+        must(memcmp(f->arp_mac, port->mac, 6) == 0);
+    }
+    if (six && f->proto == SW_ICMPV6 && !f->later) {
+        must(f->icmp_type != 134 && f->icmp_type != 137 && f->icmp_type != 143);
+        must(f->icmp_type != SW_ADVERTISE || sw_same(&f->neighbour, &port->address6) ||
+             sw_same(&f->neighbour, &port->link_local));
+    }
 }
 
 /* A frame that passes can only open a way to an open address. */
 static void
 check_pass(const struct sw_frame *f, const struct sw_rules *rules)
 {
-    bool own = f->target == rules->gateway || f->target == rules->uplink;
-    if (f->type == SW_TYPE_ARP) {
-        must(f->arp_target == rules->gateway || f->arp_target == rules->uplink);
+    struct ctr_address inner;
+    must(!f->options && !f->fragment && f->type != SW_TYPE_ARP);
+    must(f->packet_length <= rules->out_mtu);
+    if (f->proto == SW_TCP && !sw_opens(f)) {
         return;
     }
-    must(!f->options && !f->fragment);
-    must(f->proto == SW_TCP || f->proto == SW_UDP || f->proto == SW_ICMP);
-    if (f->proto == SW_TCP) {
-        if ((f->tcp_flags & SW_TCP_SYN) == 0 || (f->tcp_flags & SW_TCP_ACK) != 0) {
-            return;
-        }
+    must(!sw_is_closed(&f->target) && !sw_in_net(&f->target, &host_net));
+    must(!sw_embedded(&f->target, &inner) ||
+         (!sw_is_closed(&inner) && !sw_in_net(&inner, &rules->net)));
+    if (sw_same(&f->target, &rules->host)) {
+        must((f->proto == SW_TCP || f->proto == SW_UDP) && f->target_port == 5432);
+        return;
     }
-    must(!sw_is_closed(f->target) && f->target != rules->host[0]);
-    must(own ? f->proto == SW_ICMP || f->target_port == 53
-             : (f->target & rules->mask) != rules->subnet);
+    must(!sw_in_net(&f->target, &rules->net) && !sw_in_net(&f->target, &rules->net6));
+}
+
+static void
+check_refusal(const struct sw_frame *f, const struct sw_rules *rules, enum sw_verdict verdict)
+{
+    uint8_t reply[SW_ICMP_ERROR];
+    struct sw_frame again;
+    size_t n = sw_refusal(f, rules, verdict, reply);
+    if (n > 0) {
+        must(n <= sizeof reply && sw_parse(reply, n, &again));
+        must(sw_same(&again.target, &f->source));
+        must(again.proto == (f->type == SW_TYPE_IPV6 ? SW_ICMPV6 : SW_ICMP));
+    }
+}
+
+/* Answers of the network itself are sound frames. */
+static void
+check_answers(const struct sw_frame *f, const struct sw_rules *rules)
+{
+    struct sw_frame again;
+    bool solicit = f->proto == SW_ICMPV6 && f->icmp_type == SW_SOLICIT && !f->later;
+    bool echo = f->proto == SW_ICMP ? f->icmp_type == SW_ECHO
+                                    : f->proto == SW_ICMPV6 && f->icmp_type == SW_ECHO6;
+    if ((f->type == SW_TYPE_ARP && sw_is_own(rules, &f->target)) ||
+        (solicit && sw_is_own(rules, &f->neighbour))) {
+        uint8_t reply[SW_NEIGHBOUR];
+        size_t n = sw_neighbour_answer(f, rules, reply);
+        must(n <= sizeof reply && sw_parse(reply, n, &again));
+    } else if (echo && !f->options && !f->fragment) {
+        uint8_t *reply = malloc(f->length);
+        must(reply != NULL && sw_echo_answer(f, rules, reply) <= f->length);
+        free(reply);
+    }
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    static const uint8_t mac[6] = {2, 0x42, 0x0a, 0x58, 0, 2};
-    const uint32_t host = 0xc0a80105;
+    static const uint16_t host_port = 5432;
     const struct sw_rules rules = {
-        .subnet = NET,
-        .mask = 0xffff0000,
-        .gateway = NET + 1,
-        .dns = NET + 1,
-        .uplink = NET + 0xfffe,
-        .host = &host,
-        .n_host = 1,
+        .net = {sw_ipv4(NET), 16},
+        .net6 = {{6, {0xfd, 0x58}}, 64},
+        .gateway = sw_ipv4(NET + 1),
+        .dns = sw_ipv4(NET + 1),
+        .host = sw_ipv4(NET + 0xfffe),
+        .gateway6 = {6, {0xfd, 0x58, [15] = 1}},
+        .out_mtu = 1500,
+        .closed = &host_net,
+        .n_closed = 1,
+        .host_ports = &host_port,
+        .n_host_ports = 1,
     };
-    uint8_t refusal[SW_ICMP_ERROR];
+    struct sw_identity port = {
+        .address = sw_ipv4(NET + 2),
+        .address6 = {6, {0xfd, 0x58, [15] = 2}},
+        .link_local = sw_link_local(own_mac),
+    };
     struct sw_frame frame;
+    memcpy(port.mac, own_mac, 6);
     if (!sw_parse(bytes, length, &frame)) {
         return 0;
     }
     check_bounds(&frame, bytes, length);
-    (void) sw_is_from(&frame, mac, NET + 2);
-    enum sw_verdict verdict = sw_judge(&frame, &rules);
+    if (sw_guard(&frame, &port) != SW_HONEST) {
+        return 0;
+    }
+    check_honest(&frame, &port);
+    check_answers(&frame, &rules);
+    if (frame.type == SW_TYPE_ARP) {
+        return 0;
+    }
+    enum sw_verdict verdict = sw_judge(&frame, &rules, false, 0);
     if (verdict == SW_PASS) {
         check_pass(&frame, &rules);
-    } else if (verdict == SW_REFUSE) {
-        size_t n = sw_refusal(&frame, rules.gateway, mac, refusal);
-        struct sw_frame again;
-        must(n <= sizeof refusal && sw_parse(refusal, n, &again));
-        must(again.target == frame.source && again.proto == SW_ICMP);
+    } else if (verdict != SW_DROP) {
+        check_refusal(&frame, &rules, verdict);
     }
     return 0;
 }
