@@ -28,6 +28,7 @@ struct fixture {
     struct ctr_dns *dns;
     char folder[64], conf[96];
     int waiting; /* answers until the loop stops */
+    bool paused;
     /* What the hooks were told. */
     char may_name[CTR_DNS_TEXT], name[CTR_DNS_TEXT], port[65];
     bool may;
@@ -122,12 +123,12 @@ on_guard(void *arg)
     fail_msg("the loop waits for ever");
 }
 
-/* Runs the loop until so many answers are there. */
+/* Runs the loop until no answer is awaited. */
 static inline void
 run_loop(struct fixture *f)
 {
     struct ctr_timer *guard = ctr_timer_add(f->loop, GUARD_MS, on_guard, f);
-    if (f->waiting > 0) {
+    while (f->waiting > 0) {
         ctr_loop_run(f->loop);
     }
     ctr_timer_remove(guard);
@@ -136,14 +137,18 @@ run_loop(struct fixture *f)
 static inline void
 on_pause(void *arg)
 {
-    ctr_loop_stop(arg);
+    struct fixture *f = arg;
+    f->paused = true;
+    ctr_loop_stop(f->loop);
 }
 
 static inline void
 run_for(struct fixture *f, uint64_t ms)
 {
-    struct ctr_timer *timer = ctr_timer_add(f->loop, ms, on_pause, f->loop);
-    ctr_loop_run(f->loop);
+    struct ctr_timer *timer = ctr_timer_add(f->loop, ms, on_pause, f);
+    for (f->paused = false; !f->paused;) {
+        ctr_loop_run(f->loop);
+    }
     ctr_timer_remove(timer);
 }
 
@@ -238,8 +243,8 @@ expect(struct fixture *f, const char *port, const char *name, ldns_rr_type type,
 
 struct server {
     struct fixture *f;
-    int fd, listener;
-    struct ctr_watch *watch, *accepting;
+    int fd, listener, accepted;
+    struct ctr_watch *watch, *accepting, *reading;
     uint16_t port;
     int datagrams, streams; /* how many came */
     void (*datagram)(struct server *server, ldns_pkt *query, const struct sockaddr_in *from);
@@ -273,19 +278,27 @@ on_server_datagram(void *arg, uint32_t events)
 }
 
 static inline void
-on_server_stream(void *arg, uint32_t events)
+on_server_readable(void *arg, uint32_t events)
 {
     struct server *server = arg;
     uint8_t bytes[4096];
-    size_t n = 0;
-    int fd = accept(server->listener, NULL, NULL);
-    assert_true(fd >= 0);
+    ssize_t n = recv(server->accepted, bytes, sizeof bytes, 0);
+    ctr_watch_remove(server->reading);
+    server->reading = NULL;
+    assert_true(n > 0);
+    server->stream(server, server->accepted, bytes, (size_t) n);
+}
+
+static inline void
+on_server_stream(void *arg, uint32_t events)
+{
+    struct server *server = arg;
+    server->accepted = accept(server->listener, NULL, NULL);
+    assert_true(server->accepted >= 0);
     server->streams++;
-    /* The resolver's side runs on this thread: what it sent with its first write is what is there. */
-    run_for(server->f, 20);
-    ssize_t got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
-    n = got > 0 ? (size_t) got : 0;
-    server->stream(server, fd, bytes, n);
+    ctr_watch_remove(server->reading);
+    server->reading = ctr_watch_add(server->f->loop, server->accepted, CTR_READABLE,
+                                    on_server_readable, server);
 }
 
 /* UDP and TCP on one port of loopback. */
@@ -314,6 +327,7 @@ server_stop(struct server *server)
 {
     ctr_watch_remove(server->watch);
     ctr_watch_remove(server->accepting);
+    ctr_watch_remove(server->reading);
     (void) close(server->fd);
     (void) close(server->listener);
     ldns_pkt_free(server->kept);
