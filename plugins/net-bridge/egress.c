@@ -54,7 +54,7 @@ add_range(const struct open *o, struct br_text *text)
     br_text_add(text, " %s daddr %s/%u", o->address.family == 6 ? "ip6" : "ip",
                 br_show(&o->address, address), o->prefix);
     if (o->port != 0) {
-        br_text_add(text, " meta l4proto { tcp, udp } th dport %u", o->port);
+        br_text_add(text, " meta l4proto { 6, 17 } th dport %u", o->port);
     }
     br_text_add(text, " accept\n");
 }

@@ -161,10 +161,10 @@ set_element(const struct br *br, const struct br_published *p, const char *verb,
     char host[INET6_ADDRSTRLEN], address[INET6_ADDRSTRLEN];
     unsigned family = p->host.family;
     br_text_init(&text);
-    br_text_add(&text, "%s element inet ctr-%s %s%u { %s%s%s . %u : %s . %u }\n", verb, br->hex,
+    br_text_add(&text, "%s element inet ctr-%s %s%u { %s%s%u . %u : %s . %u }\n", verb, br->hex,
                 p->any ? "any" : "at", family, p->any ? "" : br_show(&p->host, host),
-                p->any ? "" : " . ", protocol(p->proto), p->host_port,
-                br_show(&p->address, address), p->port);
+                p->any ? "" : " . ", p->proto, p->host_port, br_show(&p->address, address),
+                p->port);
     return br_text_run(br, &text, err);
 }
 

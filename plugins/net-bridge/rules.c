@@ -59,23 +59,22 @@ add_nat(const struct br *br, struct br_text *text)
                 br_dns_tcp_port(br));
     if (br->host_address.family == 4) {
         br_text_add(text,
-                    " iifname %s ip saddr @hosts ip daddr %s meta l4proto { tcp, udp } dnat ip "
+                    " iifname %s ip saddr @hosts ip daddr %s meta l4proto { 6, 17 } dnat ip "
                     "to 127.0.0.1\n",
                     br->bridge, host);
     }
-    br_text_add(text,
-                " iifgroup != %u jump publish\n}\n"
-                "chain local { type nat hook output priority -105;\n jump publish\n}\n",
-                BR_GROUP);
+    br_text_add(
+        text,
+        " iifgroup != %u jump publish\n}\n"
+        "chain local { type nat hook output priority -105;\n ip6 daddr != ::1 jump publish\n"
+        " meta nfproto ipv4 jump publish\n}\n",
+        BR_GROUP);
+    /* The kernel takes no answer for ::1 from a bridge: there the socket that holds the port refuses at once. */
     /* A client on the host's loopback is seen as the gateway. */
     br_text_add(text,
                 "chain leave { type nat hook postrouting priority 95;\n"
                 " oifname %s ip saddr 127.0.0.0/8 snat ip to %s\n",
                 br->bridge, gateway);
-    if (br->gateway6.family == 6) {
-        br_text_add(text, " oifname %s ip6 saddr ::1 snat ip6 to %s\n", br->bridge,
-                    br_show(&br->gateway6, gateway));
-    }
     if (!br->internal) {
         br_text_add(text, " ip saddr %s/%u oifname != %s masquerade\n",
                     br_show(&br->subnet, host), br->prefix, br->bridge);
@@ -142,8 +141,8 @@ add_out(const struct br *br, struct br_text *text)
         br_text_add(text,
                     " ip daddr @address4 accept\n"
                     " ip6 daddr @address6 accept\n"
-                    " meta l4proto { tcp, udp } ip daddr . th dport @service4 accept\n"
-                    " meta l4proto { tcp, udp } ip6 daddr . th dport @service6 accept\n"
+                    " meta l4proto { 6, 17 } ip daddr . th dport @service4 accept\n"
+                    " meta l4proto { 6, 17 } ip6 daddr . th dport @service6 accept\n"
                     " jump ranges\n"
                     " limit rate 100/second burst 200 packets log group %u snaplen 96\n",
                     br_nflog_group(br));
@@ -227,7 +226,7 @@ add_ingress6(const struct br_port *port, struct br_text *text)
     char own[INET6_ADDRSTRLEN], link[INET6_ADDRSTRLEN], own_hex[35], link_hex[35];
     show_hex(port->address6.bytes, own_hex);
     show_hex(local.bytes, link_hex);
-    br_text_add(text, " ip6 nexthdr hopopts ip6 saddr :: drop\n");
+    br_text_add(text, " ip6 nexthdr 0 ip6 saddr :: drop\n");
     br_text_add(text,
                 " icmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } counter "
                 "name s-%s drop\n"
