@@ -1,10 +1,11 @@
 /*
  * net-switch as a plugin: the switch with libslirp behind it.
  */
-#include "switch-priv.h"
+#include "slots.h"
 
 static const struct ctr_option options[] = {SW_OPTIONS};
+static const struct ctr_net_ops ops = {SW_SLOTS};
 
 CTR_PLUGIN(CTR_KIND_NET, "switch", CTR_VERSION,
            "joins the VMs of a network in user space, with a way out through libslirp", options,
-           &sw_ops);
+           &ops);

@@ -1,12 +1,12 @@
 /*
  * The slots of the plugin: what the core gives is checked here, so that the rest sees a sound network and sound ports.
  */
-#include "switch-priv.h"
+#include "slots.h"
 #include <errno.h>
 #include <stdlib.h>
 
-static void
-sw_close(void *self)
+void
+sw_slot_close(void *self)
 {
     struct sw *sw = self;
     if (sw == NULL) {
@@ -53,8 +53,8 @@ parse_host_ports(struct sw *sw, const char *text, struct ctr_error *err)
     return 0;
 }
 
-static int
-sw_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err)
+int
+sw_slot_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err)
 {
     struct sw *sw = calloc(1, sizeof *sw);
     if (sw == NULL) {
@@ -72,8 +72,8 @@ sw_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err)
     return 0;
 }
 
-static uint32_t
-sw_port_kinds(void *self)
+uint32_t
+sw_slot_port_kinds(void *self)
 {
     return CTR_PORT_DGRAM;
 }
@@ -139,8 +139,8 @@ make_room(struct sw *sw)
     return sw->frames == NULL || sw->held == NULL || sw->datagram == NULL ? -ENOMEM : 0;
 }
 
-static int
-sw_create(void *self, const struct ctr_network *network, struct ctr_error *err)
+int
+sw_slot_create(void *self, const struct ctr_network *network, struct ctr_error *err)
 {
     struct sw *sw = self;
     read_network(sw, network);
@@ -194,9 +194,9 @@ check_spec(const struct sw *sw, const struct ctr_port_spec *spec, struct ctr_err
     return 0;
 }
 
-static int
-sw_attach(void *self, const struct ctr_port_spec *spec, struct ctr_port *ret,
-          struct ctr_error *err)
+int
+sw_slot_attach(void *self, const struct ctr_port_spec *spec, struct ctr_port *ret,
+               struct ctr_error *err)
 {
     struct sw *sw = self;
     struct sw_port *port;
@@ -220,8 +220,8 @@ find(const struct sw *sw, const char *id, struct sw_port **ret, struct ctr_error
     return *ret != NULL ? 0 : ctr_fail(err, -ENOENT, "%s has no port", id);
 }
 
-static int
-sw_detach(void *self, const char *id, struct ctr_error *err)
+int
+sw_slot_detach(void *self, const char *id, struct ctr_error *err)
 {
     struct sw *sw = self;
     struct sw_port *port;
@@ -242,20 +242,20 @@ sw_detach(void *self, const char *id, struct ctr_error *err)
     return 0;
 }
 
-static int
+int
 sw_slot_publish(void *self, struct ctr_publish *publish, struct ctr_error *err)
 {
     return sw_publish(self, publish, err);
 }
 
-static int
+int
 sw_slot_unpublish(void *self, const struct ctr_publish *publish, struct ctr_error *err)
 {
     return sw_unpublish(self, publish, err);
 }
 
-static int
-sw_stats(void *self, const char *id, struct ctr_net_stats *ret, struct ctr_error *err)
+int
+sw_slot_stats(void *self, const char *id, struct ctr_net_stats *ret, struct ctr_error *err)
 {
     struct sw_port *port;
     int code = find(self, id, &port, err);
@@ -268,8 +268,8 @@ sw_stats(void *self, const char *id, struct ctr_net_stats *ret, struct ctr_error
     return 0;
 }
 
-static int
-sw_allow(void *self, const struct ctr_net_rule *rule, struct ctr_error *err)
+int
+sw_slot_allow(void *self, const struct ctr_net_rule *rule, struct ctr_error *err)
 {
     struct sw *sw = self;
     const struct sw_net net = {.address = rule->address, .prefix = rule->prefix};
@@ -286,8 +286,8 @@ sw_allow(void *self, const struct ctr_net_rule *rule, struct ctr_error *err)
                           err);
 }
 
-static int
-sw_capture(void *self, const char *id, uint32_t on, struct ctr_error *err)
+int
+sw_slot_capture(void *self, const char *id, uint32_t on, struct ctr_error *err)
 {
     struct sw *sw = self;
     struct sw_port *port;
@@ -304,18 +304,3 @@ sw_capture(void *self, const char *id, uint32_t on, struct ctr_error *err)
     }
     return code;
 }
-
-const struct ctr_net_ops sw_ops = {
-    .size = sizeof sw_ops,
-    .open = sw_open,
-    .close = sw_close,
-    .port_kinds = sw_port_kinds,
-    .create = sw_create,
-    .attach = sw_attach,
-    .detach = sw_detach,
-    .publish = sw_slot_publish,
-    .unpublish = sw_slot_unpublish,
-    .stats = sw_stats,
-    .allow = sw_allow,
-    .capture = sw_capture,
-};

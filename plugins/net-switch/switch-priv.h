@@ -218,27 +218,4 @@ int sw_unpublish(struct sw *sw, const struct ctr_publish *publish, struct ctr_er
 /* Takes back all that leads to an address; NULL for every address. */
 void sw_unpublish_all(struct sw *sw, const struct ctr_address *address);
 
-/* --- slots.c: all slots of the plugin, and the options that they read --- */
-extern const struct ctr_net_ops sw_ops;
-#define SW_OPTIONS                                                                             \
-    {                                                                                          \
-        .size = sizeof(struct ctr_option),                                                     \
-        .type = CTR_OPTION_BOOL,                                                               \
-        .name = "host_access",                                                                 \
-        .def = "no",                                                                           \
-        .help = "containers may reach the host's own addresses (never its loopback)",          \
-    },                                                                                         \
-        {                                                                                      \
-            .size = sizeof(struct ctr_option),                                                 \
-            .type = CTR_OPTION_STRING,                                                         \
-            .name = "host_ports",                                                              \
-            .help =                                                                            \
-                "ports of the host's loopback that every container reaches, like 5432, 8080",  \
-        },                                                                                     \
-    {                                                                                          \
-        .size = sizeof(struct ctr_option), .type = CTR_OPTION_INT, .name = "flows",            \
-        .def = "1024", .min = 1, .max = 65536,                                                 \
-        .help = "connections that one container may have with the outside at a time",          \
-    }
-
 #endif
