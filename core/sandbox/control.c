@@ -1,5 +1,6 @@
 /*
- * What a control connection can ask for, by the "op" of its request line. exec, signal and resize are in exec.c.
+ * What a control connection can ask for, by the "op" of its request line. exec, signal and resize are in exec.c, ports, port and
+ * network in ports.c.
  */
 #include "core/sandbox/sandbox-priv.h"
 
@@ -120,10 +121,13 @@ static const struct {
     const char *op;
     void (*call)(struct ctr_conn *conn, const json_t *request);
 } requests[] = {
-    {"events", do_events}, {"attach", do_attach},       {"exec", ctr_exec_start},
-    {"stop", do_stop},     {"signal", ctr_exec_signal}, {"resize", ctr_exec_resize},
-    {"kill", do_kill},     {"stats", do_stats},         {"pause", do_pause},
-    {"resume", do_pause},  {"memory", do_memory},
+    {"events", do_events},       {"attach", do_attach},
+    {"exec", ctr_exec_start},    {"stop", do_stop},
+    {"signal", ctr_exec_signal}, {"resize", ctr_exec_resize},
+    {"kill", do_kill},           {"stats", do_stats},
+    {"pause", do_pause},         {"resume", do_pause},
+    {"memory", do_memory},       {"ports", ctr_ports_list},
+    {"port", ctr_ports_take},    {"network", ctr_ports_network},
 };
 
 void

@@ -20,6 +20,7 @@
 #define CTR_LAST_WORDS_MS 3000 /* clients and subscribers get this long at the very end */
 #define CTR_CONNECTIONS_MAX 256
 #define CTR_LINE_MAX (1024u * 1024)
+#define CTR_NETWORK_MS 5000           /* deadline for a guest to change its network */
 #define CTR_REQUEST_MS 10000          /* deadline for a whole request line */
 #define CTR_IDLE_MS 60000             /* a connection between two requests */
 #define CTR_SUBSCRIBER_MAX (1u << 20) /* unsent bytes of one connection before it is dropped */
@@ -38,6 +39,14 @@ struct ctr_spec_attach {
     bool in, out, err;
 };
 
+#define CTR_PORTS_MAX 16
+
+/* What is known of a port when its VM's end was given away. */
+struct ctr_spec_port {
+    int keep; /* the network's end, for a ctr-net that is started again; -1 */
+    bool spare;
+};
+
 struct ctr_spec {
     json_t *json; /* owns all strings below */
     const char *id, *plugin, *instance;
@@ -46,6 +55,7 @@ struct ctr_spec {
     struct ctr_disk *disks;
     struct ctr_port *ports;
     uint8_t (*macs)[6];
+    struct ctr_spec_port *kept; /* one for each of them */
     json_t *boot;
     struct ctr_spec_attach *attach;
     size_t n_attach;
@@ -176,6 +186,17 @@ void ctr_exec_start(struct ctr_conn *conn, const json_t *request);
 void ctr_exec_signal(struct ctr_conn *conn, const json_t *request);
 void ctr_exec_resize(struct ctr_conn *conn, const json_t *request);
 
+/* --- ports.c: the network of a running machine --- */
+
+void ctr_ports_list(struct ctr_conn *conn, const json_t *request);
+void ctr_ports_take(struct ctr_conn *conn, const json_t *request);
+void ctr_ports_network(struct ctr_conn *conn, const json_t *request);
+
+/* --- spare.c --- */
+
+/* Adds `n` ports that no network uses yet to those of the spec, which have room for them. */
+int ctr_spare_add(struct ctr_spec *spec, uint32_t n, struct ctr_error *err);
+
 /* --- server.c --- */
 
 struct ctr_server {
@@ -208,6 +229,8 @@ void ctr_server_tell(struct ctr_sandbox *sandbox, const json_t *event);
 bool ctr_server_idle(const struct ctr_sandbox *sandbox); /* no subscriber has unsent bytes */
 /* Sends one line. False: the connection is gone. */
 bool ctr_conn_send(struct ctr_conn *conn, const json_t *json);
+/* Answers with a copy of `fd` on the line's first byte. */
+void ctr_conn_reply_fd(struct ctr_conn *conn, int fd);
 struct ctr_sandbox *ctr_conn_sandbox(struct ctr_conn *conn);
 /* Answers and waits for the next request. Takes the reply (NULL: {"ok":{}}). The connection may be gone afterwards. */
 void ctr_conn_reply(struct ctr_conn *conn, json_t *take_reply);

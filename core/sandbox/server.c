@@ -162,6 +162,24 @@ ctr_conn_fail(struct ctr_conn *conn, const char *code, const char *message)
     ctr_conn_reply(conn, ctr_error_json(code, message));
 }
 
+/* The descriptor travels with the first byte, so nothing may wait before it. */
+void
+ctr_conn_reply_fd(struct ctr_conn *conn, int fd)
+{
+    static const char ok[] = "{\"ok\":{}}\n";
+    if (conn->out.length > 0) {
+        ctr_conn_fail(conn, "EAGAIN", "read the earlier answers first");
+        return;
+    }
+    if (ctr_send_fds(conn->fd, ok, 1, &fd, 1) < 0) {
+        lose(conn);
+        return;
+    }
+    set_deadline(conn, CTR_IDLE_MS);
+    ctr_buf_puts(&conn->out, ok + 1);
+    (void) conn_flush(conn);
+}
+
 void
 ctr_conn_become_client(struct ctr_conn *conn, struct ctr_client *client, json_t *take_ok)
 {

@@ -69,16 +69,16 @@ number(const struct reader *reader, const json_t *object, const char *key, int64
 }
 
 static int
-inherited_fd(const struct reader *reader, const json_t *object, int *ret)
+inherited_fd(const struct reader *reader, const json_t *object, const char *key, int *ret)
 {
     int64_t fd;
-    int code = number(reader, object, "fd", 4, 65535, 3, &fd);
+    int code = number(reader, object, key, 4, 65535, 3, &fd);
     if (code < 0) {
         return code;
     }
     int flags = fcntl((int) fd, F_GETFD);
     if (flags < 0 || (flags & FD_CLOEXEC) != 0) {
-        return wrong(reader, "fd", "an inherited open descriptor that no other entry names");
+        return wrong(reader, key, "an inherited open descriptor that no other entry names");
     }
     (void) fcntl((int) fd, F_SETFD, flags | FD_CLOEXEC);
     *ret = (int) fd;
@@ -146,7 +146,8 @@ read_disks(struct reader *reader, const json_t *list, struct ctr_spec *spec)
 }
 
 static int
-read_port(struct reader *reader, const json_t *json, struct ctr_port *port, uint8_t mac[6])
+read_port(struct reader *reader, const json_t *json, struct ctr_port *port, uint8_t mac[6],
+          struct ctr_spec_port *kept)
 {
     const char *address, *native;
     int64_t kind, mtu;
@@ -171,33 +172,44 @@ read_port(struct reader *reader, const json_t *json, struct ctr_port *port, uint
     port->kind = (uint32_t) kind;
     port->mtu = (uint32_t) mtu;
     (void) snprintf(port->native, sizeof port->native, "%s", native);
-    return kind == CTR_PORT_NATIVE ? 0 : inherited_fd(reader, json, &port->fd);
+    code = kind == CTR_PORT_NATIVE ? 0 : inherited_fd(reader, json, "fd", &port->fd);
+    return code < 0 || !ctr_json_has(json, "keep")
+               ? code
+               : inherited_fd(reader, json, "keep", &kept->keep);
 }
 
 static int
 read_ports(struct reader *reader, const json_t *list, struct ctr_spec *spec)
 {
     size_t n = json_array_size(list);
+    int64_t spares;
     reader->section = "";
-    if (list != NULL && (!json_is_array(list) || n > 8)) {
-        return wrong(reader, "ports", "a list of at most 8");
+    if (list != NULL && (!json_is_array(list) || n > CTR_PORTS_MAX)) {
+        return wrong(reader, "ports", "a list of at most 16");
     }
-    spec->ports = calloc(n + 1, sizeof *spec->ports);
-    spec->macs = calloc(n + 1, sizeof *spec->macs);
-    if (spec->ports == NULL || spec->macs == NULL) {
+    if (number(reader, spec->json, "spare_ports", 0, CTR_PORTS_MAX, 0, &spares) < 0) {
+        return reader->err->code;
+    }
+    spares = spares < CTR_PORTS_MAX - (int64_t) n ? spares : CTR_PORTS_MAX - (int64_t) n;
+    spec->ports = calloc(n + (size_t) spares + 1, sizeof *spec->ports);
+    spec->macs = calloc(n + (size_t) spares + 1, sizeof *spec->macs);
+    spec->kept = calloc(n + (size_t) spares + 1, sizeof *spec->kept);
+    if (spec->ports == NULL || spec->macs == NULL || spec->kept == NULL) {
         return ctr_fail(reader->err, -ENOMEM, "out of memory");
     }
     reader->section = "ports.";
     for (size_t i = 0; i < n; i++) {
-        int code = read_port(reader, json_array_get(list, i), &spec->ports[i], spec->macs[i]);
+        spec->kept[i].keep = -1;
+        spec->machine.n_ports++;
+        int code = read_port(reader, json_array_get(list, i), &spec->ports[i], spec->macs[i],
+                             &spec->kept[i]);
         if (code < 0) {
             return code;
         }
-        spec->machine.n_ports++;
     }
     spec->machine.ports = spec->ports;
     spec->machine.macs = (const uint8_t(*)[6]) spec->macs;
-    return 0;
+    return ctr_spare_add(spec, (uint32_t) spares, reader->err);
 }
 
 static int
@@ -216,7 +228,7 @@ read_attach(struct reader *reader, const json_t *list, struct ctr_spec *spec)
     for (size_t i = 0; i < n; i++) {
         const json_t *json = json_array_get(list, i);
         struct ctr_spec_attach *attach = &spec->attach[i];
-        int code = inherited_fd(reader, json, &attach->fd);
+        int code = inherited_fd(reader, json, "fd", &attach->fd);
         if (code < 0) {
             return code;
         }
@@ -335,10 +347,12 @@ ctr_spec_finish(struct ctr_spec *spec)
     }
     for (uint32_t i = 0; i < spec->machine.n_ports; i++) {
         ctr_auto_fd(&spec->ports[i].fd);
+        ctr_auto_fd(&spec->kept[i].keep);
     }
     free(spec->attach);
     free(spec->ports);
     free(spec->macs);
+    free(spec->kept);
     free(spec->disks);
     free(spec->console);
     json_decref(spec->json);

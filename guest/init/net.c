@@ -156,14 +156,16 @@ is_target(const struct links *links, const char *name)
     return false;
 }
 
-/* The first ethN that nobody is to have. */
+/* The first ethN that nobody is to have yet. */
 static void
-free_name(const struct links *links, char ret[IFNAMSIZ])
+give_free_name(struct links *links, struct link *link)
 {
+    char name[IFNAMSIZ];
     unsigned n = 0;
     do {
-        (void) snprintf(ret, IFNAMSIZ, "eth%u", n++);
-    } while (is_target(links, ret));
+        (void) snprintf(name, sizeof name, "eth%u", n++);
+    } while (is_target(links, name));
+    memcpy(link->target, name, sizeof name);
 }
 
 /* What is set up keeps its name, the new ones get the first free ones in their order, the rest the remaining ones. */
@@ -179,7 +181,7 @@ choose_names(const struct net_spec *spec, struct links *links)
     for (size_t i = 0; i < spec->n; i++) {
         struct link *link = find_link(links, spec->interfaces[i].link.hardware);
         if (link->target[0] == '\0') {
-            free_name(links, link->target);
+            give_free_name(links, link);
         }
     }
     for (size_t i = 0; i < links->n; i++) {
@@ -187,7 +189,7 @@ choose_names(const struct net_spec *spec, struct links *links)
         if (link->target[0] == '\0' && !is_target(links, link->name)) {
             memcpy(link->target, link->name, sizeof link->target);
         } else if (link->target[0] == '\0') {
-            free_name(links, link->target);
+            give_free_name(links, link);
         }
     }
 }

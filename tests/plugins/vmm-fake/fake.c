@@ -1,7 +1,8 @@
 /*
  * vmm-fake: a VMM plugin for tests whose "machine" is a child process, ctr-init-fake, that runs the container's process
  * on the host. It has the channel as descriptor 3 (CTR_CHANNEL_FD=3) and its stderr as console. No kernel, no isolation: for tests
- * alone. Options make it misbehave in the ways that a real machine can.
+ * alone. Options make it misbehave in the ways that a real machine can. What the guest is told about its network stands in the
+ * console as lines "network {…}".
  */
 #include <ctr/vmm.h>
 
@@ -13,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PORTS_MAX 16
+
 struct fake {
     const struct ctr_host *host;
 };
@@ -23,6 +26,8 @@ struct vm {
     struct ctr_timer *timer;
     int channel, theirs; /* both ends of the channel, until taken and started */
     int console;
+    int ports[PORTS_MAX]; /* held as a machine does, never read */
+    uint32_t n_ports;
     uint64_t memory;
     bool kill_asked, paused, panic;
     void (*exited)(void *arg, uint32_t end, const char *detail);
@@ -142,7 +147,24 @@ fake_destroy(void *self)
     close_fd(&vm->channel);
     close_fd(&vm->theirs);
     close_fd(&vm->console);
+    for (uint32_t i = 0; i < vm->n_ports; i++) {
+        close_fd(&vm->ports[i]);
+    }
     free(vm);
+}
+
+/* Takes the ports; without a machine, or more than it has room for, they are closed. */
+static void
+take_ports(struct vm *vm, const struct ctr_machine *machine)
+{
+    for (uint32_t i = 0; i < machine->n_ports; i++) {
+        int fd = machine->ports[i].fd;
+        if (vm != NULL && vm->n_ports < PORTS_MAX) {
+            vm->ports[vm->n_ports++] = fd;
+        } else {
+            close_fd(&fd);
+        }
+    }
 }
 
 static int
@@ -150,11 +172,7 @@ fake_create(void *self, const struct ctr_machine *machine, void **ret_vm, struct
 {
     struct vm *vm = calloc(1, sizeof *vm);
     int pair[2] = {-1, -1};
-    for (uint32_t i = 0; i < machine->n_ports; i++) { /* no network here, but they are taken */
-        if (machine->ports[i].fd >= 0) {
-            (void) close(machine->ports[i].fd);
-        }
-    }
+    take_ports(vm, machine);
     if (vm == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
