@@ -2,7 +2,7 @@
  * The slots of a plugin that is made of the switch, and the options that they read. Its plugin.c puts them into the exported object:
  *
  *     static const struct ctr_option options[] = {SW_OPTIONS};
- *     static const struct ctr_net_ops ops = {SW_SLOTS};
+ *     static const struct ctr_net_ops ops = SW_OPS(0); a set of enum ctr_net_flag
  */
 #ifndef CTR_SWITCH_SLOTS_H
 #define CTR_SWITCH_SLOTS_H
@@ -22,11 +22,14 @@ int sw_slot_stats(void *self, const char *id, struct ctr_net_stats *ret, struct 
 int sw_slot_allow(void *self, const struct ctr_net_rule *rule, struct ctr_error *err);
 int sw_slot_capture(void *self, const char *id, uint32_t on, struct ctr_error *err);
 
-#define SW_SLOTS                                                                               \
-    .size = sizeof(struct ctr_net_ops), .open = sw_slot_open, .close = sw_slot_close,          \
-    .port_kinds = sw_slot_port_kinds, .create = sw_slot_create, .attach = sw_slot_attach,      \
-    .detach = sw_slot_detach, .publish = sw_slot_publish, .unpublish = sw_slot_unpublish,      \
-    .stats = sw_slot_stats, .allow = sw_slot_allow, .capture = sw_slot_capture
+#define SW_OPS(flags_)                                                                         \
+    {                                                                                          \
+        .size = sizeof(struct ctr_net_ops), .flags = (flags_), .open = sw_slot_open,           \
+        .close = sw_slot_close, .port_kinds = sw_slot_port_kinds, .create = sw_slot_create,    \
+        .attach = sw_slot_attach, .detach = sw_slot_detach, .publish = sw_slot_publish,        \
+        .unpublish = sw_slot_unpublish, .stats = sw_slot_stats, .allow = sw_slot_allow,        \
+        .capture = sw_slot_capture,                                                            \
+    }
 
 #define SW_OPTIONS                                                                             \
     {                                                                                          \
