@@ -61,16 +61,17 @@ add_address(struct ctr_dns_list *list, const uint8_t *bytes, size_t size)
 static void
 reverse_name(const struct ctr_address *address, struct ctr_dns_name *ret)
 {
+    static const char digits[] = "0123456789abcdef";
     char text[80];
     size_t n = 0;
     const uint8_t *b = address->bytes;
     if (address->family == 4) {
         (void) snprintf(text, sizeof text, "%u.%u.%u.%u.in-addr.arpa", b[3], b[2], b[1], b[0]);
     } else {
-        for (int i = 15; i >= 0; i--) {
-            n += (size_t) snprintf(text + n, sizeof text - n, "%x.%x.", b[i] & 15, b[i] >> 4);
+        for (int i = 15; i >= 0; i--, n += 4) {
+            memcpy(text + n, (char[]){digits[b[i] & 15], '.', digits[b[i] >> 4], '.'}, 4);
         }
-        (void) snprintf(text + n, sizeof text - n, "ip6.arpa");
+        memcpy(text + n, "ip6.arpa", sizeof "ip6.arpa");
     }
     (void) ctr_dns_name_parse(text, ret);
 }
