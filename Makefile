@@ -107,15 +107,17 @@ $(SDK_LIBS):
 	$(say)$(AR) rcs $@ $^
 
 # ---- plugins: $(eval $(call ctr-plugin,KIND-NAME,SOURCES,PKG-CONFIG MODULES,SDK libraries: layer ext4 command,OUTPUT FOLDER or nothing)) ----
+# SOURCES are relative to the plugin's folder; one of another plugin's (../net-switch/x.c) is compiled once.
 PLUGINS :=
+sources = $(patsubst $(CURDIR)/%,%,$(abspath $(addprefix $(here),$(1))))
 define ctr-plugin
 ifeq ($$(if $(strip $(3)),$$(shell $$(PKG_CONFIG) --exists $(3) 2>/dev/null && echo yes),yes),yes)
 PLUGINS += $(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so
-$(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(addprefix $(here),$(2))) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4))
+$(BUILD)/$(or $(5),lib/ctr/plugins)/$(1).so: $(call obj,$(call sources,$(2))) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4))
 	@mkdir -p $$(@D)
 	$$(say)$$(CC) -shared $$(LDFLAGS_ALL) $$(if $$(SAN),,-Wl,-z,defs) -Wl,-z,now -Wl,--exclude-libs,ALL -o $$@ $$(filter %.o,$$^) $(patsubst %,$(BUILD)/lib/libctr-%.a,$(4)) \
 	  $$(if $(strip $(3)$(4)),$$(call pkg,$(3) $(if $(filter layer ext4,$(4)),libarchive))) $(6)
-$(call obj,$(addprefix $(here),$(2))): EXTRA_CPPFLAGS := $$(if $(strip $(3)),$$(call pkgc,$(3)))
+$(call obj,$(call sources,$(2))): EXTRA_CPPFLAGS := $$(if $(strip $(3)),$$(call pkgc,$(3)))
 else
 $$(if $$(filter quickstart test deps help,$$(MAKECMDGOALS)),,$$(info plugin $(1): skipped, needs the packages: $(3)))
 endif
