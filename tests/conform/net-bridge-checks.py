@@ -19,7 +19,8 @@ def changes(before):
 
 def outside():
     ns = namespace()
-    sh(f"""ip link add out0 type veth peer name in0 netns {ns}
+    sh(f"""ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+        ip link add out0 type veth peer name in0 netns {ns}
         ip addr add {HOST}/24 dev out0; ip addr add {HOST6}/64 dev out0 nodad; ip link set out0 up
         ip route add default via {OUTSIDE}; ip -6 route add default via {OUTSIDE6}""")
     sh(f"""ip addr add {OUTSIDE}/24 dev in0; ip addr add {OUTSIDE6}/64 dev in0 nodad; ip link set in0 up
