@@ -6,7 +6,7 @@
  *    "network":{"name","id","mtu","out_mtu","subnet","prefix","gateway","dns","host","internal","isolated",          addresses as text; "" or absent: none
  *               "subnet6","prefix6","gateway6","egress":"open"|"deny","allow":["api.example.com:443","10.0.0.0/8",…]}}
  * writes {"ok":{"kinds":1,"pid":P}} or {"error":…} as one line on standard output, and closes it. It listens on the socket; many requests a connection, a JSON line each:
- *   {"op":"attach","id":ID,"mac":"02:…","address":"10.88.0.2","address6":"fd…","kind":1,"host":false} -> {"ok":{"kind":1,"mtu":1500,"native":…}}. A descriptor may come with
+ *   {"op":"attach","id":ID,"mac":"02:…","address":"10.88.0.2","address6":"fd…","kind":1,"host":false} -> {"ok":{"kind":1,"mtu":1500,"out_mtu":0,"native":…}}. A descriptor may come with
  *         the request (ctr_port_spec.fd) and with the answer (ctr_port.fd), each as SCM_RIGHTS on the line's first byte. One that comes with the answer to a request
  *         that had one (from a plugin before 1.2) is the VM's end of another pair, which takes the place of the core's
  *   {"op":"detach","id":ID}

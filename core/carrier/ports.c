@@ -103,8 +103,8 @@ remember(struct ctr_carrier *c, const struct ctr_port_spec *spec, const json_t *
 static json_t *
 describe(struct ctr_port *port)
 {
-    json_t *ok =
-        json_pack("{s:I, s:I}", "kind", (json_int_t) port->kind, "mtu", (json_int_t) port->mtu);
+    json_t *ok = json_pack("{s:I, s:I, s:I}", "kind", (json_int_t) port->kind, "mtu",
+                           (json_int_t) port->mtu, "out_mtu", (json_int_t) port->out_mtu);
     port->native[sizeof port->native - 1] = '\0';
     if (port->native[0] != '\0') {
         (void) json_object_set_new(ok, "native", json_string(port->native));

@@ -65,7 +65,7 @@ static const struct engine_key table[] = {
     {"subnets", CTR_OPTION_STRING, AT(subnets),
      "10.89.0.0/16, 10.90.0.0/16, 172.30.0.0/16, 192.168.128.0/17", 0, 0, check_subnets,
      "IPv4 networks that are cut into /24 for networks created without a subnet"},
-    {"mtu", CTR_OPTION_INT, AT(mtu), "1500", 576, 65521, NULL,
+    {"mtu", CTR_OPTION_INT, AT(mtu), "65520", 576, 65520, NULL,
      "largest packet on the default network, in bytes"},
     {"dns", CTR_OPTION_STRING, AT(dns), "", 0, 0, check_address,
      "IPv4 address of the resolver for names from outside; empty: those of the host"},

@@ -158,6 +158,9 @@ ctr_nets_add(struct ctr_nets *nets, const json_t *request, char ret_id[65],
         (void) json_object_set_new(whole, "driver",
                                    json_string(instance == NULL ? "" : instance->plugin));
     }
+    if (code == 0 && ctr_json_int(request, "mtu", 0) == 0) {
+        (void) json_object_set_new(whole, "mtu", json_integer(nets->conf->engine.mtu));
+    }
     code = code != 0 ? code : make(nets, name, whole, true, ret_id, err);
     if (code == 0 && ctr_network_get(nets, name, &n, NULL) == 0) {
         ctr_nets_tell(nets, "create", n, "", NULL);

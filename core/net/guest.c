@@ -3,8 +3,6 @@
  */
 #include "core/net/net-priv.h"
 
-#define OUT_MTU 1500
-
 static json_t *
 interface(const struct ctr_endpoint *e, bool gateway, bool gateway6)
 {
@@ -17,7 +15,7 @@ interface(const struct ctr_endpoint *e, bool gateway, bool gateway6)
                      gateway ? ctr_ipv4_format(n->gateway, way) : "", "address6",
                      ctr_address_format(&e->address6, v6), "prefix6", n->subnet6.prefix,
                      "gateway6", gateway6 ? ctr_address_format(&n->gateway6, way6) : "", "mtu",
-                     mtu, "out_mtu", mtu < OUT_MTU ? mtu : OUT_MTU);
+                     mtu, "out_mtu", e->out_mtu < mtu ? e->out_mtu : mtu);
 }
 
 /* nets->mutex is held, here and below. */

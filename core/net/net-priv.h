@@ -67,6 +67,7 @@ struct ctr_endpoint {
     int64_t order;
     json_t *published; /* real host ports, in use or in use last */
     uint32_t kind;     /* of its port while it has one, else 0 */
+    int out_mtu;       /* that the port's plugin asks for, 0: none */
 };
 
 /* A container that is up. */

@@ -6,6 +6,7 @@
 
 #define MTU_MAX 65520
 #define MTU_MIN 576
+#define MTU_DEFAULT 1500 /* of older records */
 #define MTU_MIN_IPV6 1280
 
 void
@@ -101,7 +102,7 @@ parse_mtu(struct ctr_network_entry *n, const json_t *object, struct ctr_error *e
         return ctr_fail(err, -ERANGE, "mtu %lld is not within %lld and %d", (long long) mtu,
                         (long long) least, MTU_MAX);
     }
-    n->mtu = mtu == 0 ? 1500 : (int) mtu;
+    n->mtu = mtu == 0 ? MTU_DEFAULT : (int) mtu;
     return 0;
 }
 

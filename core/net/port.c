@@ -62,13 +62,14 @@ attach_request(struct ctr_nets *nets, const struct ctr_network_entry *network,
 }
 
 static void
-set_kind(struct ctr_nets *nets, const struct ctr_network_entry *network, const char *container,
-         uint32_t kind)
+note_port(struct ctr_nets *nets, const struct ctr_network_entry *network, const char *container,
+          uint32_t kind, const json_t *ok)
 {
     ctr_nets_lock(nets);
     struct ctr_endpoint *e = ctr_endpoint_find(nets, network, container);
     if (e != NULL) {
         e->kind = kind;
+        e->out_mtu = (int) ctr_json_int(ok, "out_mtu", 0);
     }
     ctr_nets_unlock(nets);
 }
@@ -92,7 +93,7 @@ attach(struct ctr_nets *nets, struct ctr_network_entry *network, const char *con
         ret->fd = ctr_steal_fd(&got);
         (void) snprintf(ret->native, sizeof ret->native, "%s", ctr_json_str(ok, "native", ""));
     }
-    set_kind(nets, network, container, kind);
+    note_port(nets, network, container, kind, ok);
     return 0;
 }
 
@@ -215,6 +216,6 @@ ctr_port_drop(struct ctr_nets *nets, struct ctr_network_entry *network, const ch
     CTR_AUTO(json)
     json_t *ok = ctr_peer_call(
         network, json_pack("{s:s, s:s}", "op", "detach", "id", container), -1, NULL, &why);
-    set_kind(nets, network, container, 0);
+    note_port(nets, network, container, 0, NULL);
     return ok != NULL || why.code == -ENOENT ? 0 : ctr_fail(err, why.code, "%s", why.msg);
 }

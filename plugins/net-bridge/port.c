@@ -240,6 +240,7 @@ br_attach(void *self, const struct ctr_port_spec *spec, struct ctr_port *ret,
     ret->kind = spec->kind;
     ret->fd = fd;
     ret->mtu = br->mtu;
+    ret->out_mtu = br->out_mtu;
     ret->native[0] = '\0';
     if (br->capture_all) {
         (void) br_capture_start(port, NULL);

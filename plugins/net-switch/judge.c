@@ -85,11 +85,10 @@ sw_judge(const struct sw_frame *f, const struct sw_rules *rules, bool host, uint
     if (f->proto == SW_UDP && sw_get16(f->payload + 4) != f->payload_length) {
         return SW_DROP;
     }
-    /* A connection is opened by a bare SYN alone; anything else belongs to one that is open, or is answered by a reset. */
+    /* A connection is opened by a bare SYN alone; anything else belongs to one that is open, or is answered by a reset. It ends at
+     * the way out, which makes segments of its own: they may be of any length here. */
     if (f->proto == SW_TCP && !sw_opens(f)) {
-        return rules->internal                     ? SW_DROP
-               : f->packet_length > rules->out_mtu ? SW_TOO_BIG
-                                                   : SW_PASS;
+        return rules->internal ? SW_DROP : SW_PASS;
     }
     enum sw_verdict verdict = judge_target(f, rules, host, now_ms);
     return verdict == SW_PASS && f->packet_length > rules->out_mtu ? SW_TOO_BIG : verdict;

@@ -146,8 +146,8 @@ make_slirp(struct sw_uplink *up)
         .vhost = in4(&rules->host),
         .vnameserver = in4(&rules->host),
         .vdhcp_start = in4(&rules->host),
-        .if_mtu = rules->out_mtu,
-        .if_mru = rules->out_mtu,
+        .if_mtu = (int) up->sw->mtu,
+        .if_mru = (int) up->sw->mtu,
         .disable_dns = true,
         .disable_dhcp = true,
     };

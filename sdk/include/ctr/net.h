@@ -96,6 +96,9 @@ struct ctr_port {
         fd; /* the VM's end; the caller owns it. -1 for NATIVE, and where spec.fd was taken */
     uint32_t mtu;
     char native[64];
+    uint32_t
+        out_mtu; /* what the machine's packets to the outside must keep to; 0: mtu, as where connections end in the plugin. Since 1.2 */
+    uint32_t reserved;
 };
 
 enum ctr_proto {
