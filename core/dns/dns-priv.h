@@ -144,8 +144,8 @@ ctr_dns_hosts_find(const struct ctr_dns_table *hosts, const struct ctr_dns_name 
 
 /* What the zone says of a port. */
 struct ctr_dns_view {
-    struct ctr_dns_table hosts;
-    struct ctr_dns_servers servers; /* none: the host's */
+    struct ctr_dns_table hosts, elsewhere; /* before and after the network's */
+    struct ctr_dns_servers servers;        /* none: the host's */
     bool forward;
 };
 struct ctr_dns_port {

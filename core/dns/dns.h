@@ -35,9 +35,9 @@ int ctr_dns_add_prefix(struct ctr_dns *dns, const struct ctr_address *prefix, in
 
 /* Replaces all names:
  *   {"hosts":[{"name":"web","addresses":["10.88.0.2","fd00::2"]},…],          for every port; one name may stand in several entries: all are answered, in turn
- *    "ports":{ID:{"hosts":[…],"dns":["192.0.2.1"],"forward":true},…}}         for this port, before the network's: where the same name stands in both, only the port's counts; dns:
- *                                                                             ask these instead of the host's ("192.0.2.1", with a port "192.0.2.1:5353", "[::1]:53"); forward
- *                                                                             false (an internal network): other names are REFUSED
+ *    "ports":{ID:{"hosts":[…],"elsewhere":[…],"dns":["192.0.2.1"],"forward":true},…}}
+ * hosts of a port: for it alone, before the network's (--add-host); elsewhere: for it alone, after the network's (its other networks). The first that knows a name has it,
+ * for all types. dns: ask these instead of the host's ("192.0.2.1", with a port "192.0.2.1:5353", "[::1]:53"). forward false (an internal network): other names are REFUSED.
  * A port that is not named asks nothing: REFUSED. Names that DNS cannot say (a label over 63 characters, two dots in a row) are left out. The name of an address is
  * the first one that is told for it. On failure the old names stay. */
 int ctr_dns_set_zone(struct ctr_dns *dns, const json_t *zone, struct ctr_error *err);

@@ -230,9 +230,11 @@ ldns_buffer *
 ctr_dns_local_answer(struct ctr_dns *dns, const struct ctr_dns_port *port,
                      const struct ctr_dns_question *question, bool *ret_local)
 {
-    struct ctr_dns_host *host = ctr_dns_hosts_find(&port->view->hosts, &question->name);
-    if (host == NULL) {
-        host = ctr_dns_hosts_find(&dns->hosts, &question->name);
+    const struct ctr_dns_table *tables[] = {&port->view->hosts, &dns->hosts,
+                                            &port->view->elsewhere};
+    struct ctr_dns_host *host = NULL;
+    for (size_t i = 0; i < CTR_LENGTH(tables) && host == NULL; i++) {
+        host = ctr_dns_hosts_find(tables[i], &question->name);
     }
     *ret_local = host != NULL || is_ours(dns, &question->name);
     return *ret_local ? make(question, host) : NULL;

@@ -11,6 +11,7 @@ free_view(struct ctr_dns_view *view)
 {
     if (view != NULL) {
         ctr_dns_hosts_finish(&view->hosts);
+        ctr_dns_hosts_finish(&view->elsewhere);
         free(view);
     }
 }
@@ -47,6 +48,9 @@ load_view(const json_t *json, const char *id, struct ctr_dns_view **ret, struct 
     }
     view->forward = ctr_json_bool(json, "forward", true);
     int code = ctr_dns_hosts_load(&view->hosts, json_object_get(json, "hosts"), err);
+    if (code == 0) {
+        code = ctr_dns_hosts_load(&view->elsewhere, json_object_get(json, "elsewhere"), err);
+    }
     if (code == 0) {
         code = load_servers(&view->servers, json_object_get(json, "dns"), id, err);
     }

@@ -141,7 +141,7 @@ port_zone(const struct ctr_nets *nets, const struct ctr_endpoint *e, bool *faile
 {
     const struct ctr_up *up = ctr_up_find(nets, e->container);
     const char *profile_dns = nets->conf->engine.dns;
-    json_t *hosts = json_array();
+    json_t *hosts = json_array(), *elsewhere = json_array();
     json_t *dns = up != NULL && json_array_size(up->dns) > 0 ? json_deep_copy(up->dns)
                   : *profile_dns != '\0'                     ? json_pack("[s]", profile_dns)
                                                              : json_array();
@@ -151,9 +151,9 @@ port_zone(const struct ctr_nets *nets, const struct ctr_endpoint *e, bool *faile
     if (e->network->isolated) {
         add_endpoint(hosts, e, failed);
     }
-    add_elsewhere(nets, hosts, e, failed);
-    return json_pack("{s:o, s:o, s:b}", "hosts", hosts, "dns", dns, "forward",
-                     !e->network->internal);
+    add_elsewhere(nets, elsewhere, e, failed);
+    return json_pack("{s:o, s:o, s:o, s:b}", "hosts", hosts, "elsewhere", elsewhere, "dns", dns,
+                     "forward", !e->network->internal);
 }
 
 static json_t *

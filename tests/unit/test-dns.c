@@ -2,6 +2,7 @@
  * The resolver without the outside: names, addresses as text, bad questions, answers that do not fit, TCP. What is asked outside is in test-dns-forward.c.
  */
 #include "dns-fixture.h"
+#include "fail-alloc.h"
 
 #define A LDNS_RR_TYPE_A
 #define AAAA LDNS_RR_TYPE_AAAA
@@ -24,7 +25,9 @@ static const char zone[] =
     "\"addresses\":[\"10.88.0.9\"]}],"
     "\"ports\":{\"p\":{\"forward\":false},"
     "\"q\":{\"forward\":false,\"hosts\":[{\"name\":\"web\",\"addresses\":[\"192.0.2.9\"]},{"
-    "\"name\":\"own\",\"addresses\":[\"192.0.2.10\"]}]}}}";
+    "\"name\":\"own\",\"addresses\":[\"192.0.2.10\"]}],"
+    "\"elsewhere\":[{\"name\":\"v4.only\",\"addresses\":[\"192.0.2.11\"]},{\"name\":\"far\","
+    "\"addresses\":[\"192.0.2.12\"]}]}}}";
 
 static int
 setup(void **state)
@@ -55,6 +58,10 @@ test_own_names_first(void **state)
     expect(f, "q", "web", AAAA, NOERROR, NULL);
     expect(f, "q", "own", A, NOERROR, "own.\t5\tIN\tA\t192.0.2.10");
     expect(f, "q", "v4.only", A, NOERROR, "v4.only.\t5\tIN\tA\t10.88.0.3");
+    expect(f, "q", "far", A, NOERROR, "far.\t5\tIN\tA\t192.0.2.12");
+    expect(f, "q", "12.2.0.192.in-addr.arpa", PTR, NOERROR,
+           "12.2.0.192.in-addr.arpa.\t5\tIN\tPTR\tfar.");
+    expect(f, "p", "far", A, REFUSED, NULL);
 }
 
 static void
@@ -178,6 +185,35 @@ test_bad_zones(void **state)
     expect(f, "n", "web", A, REFUSED, NULL);
     assert_int_equal(set_zone(f, "{}", NULL), 0);
     expect(f, "p", "web", A, REFUSED, NULL);
+}
+
+/* Without memory the old names stay, and nothing is lost. */
+static void
+test_zone_memory(void **state)
+{
+#if FAIL_ALLOC_WORKS
+    struct fixture *f = *state;
+    CTR_AUTO(json) json_t *again = json_loads(zone, 0, NULL);
+    bool hit = true;
+    if (!fail_alloc_works()) {
+        skip();
+    }
+    /* The same zone takes the same memory. */
+    assert_int_equal(ctr_dns_set_zone(f->dns, again, NULL), 0);
+    long n = 0, before = fail_alloc_live;
+    for (; hit; n++) {
+        struct ctr_error err = CTR_ERROR_INIT;
+        fail_alloc_after(n);
+        int code = ctr_dns_set_zone(f->dns, again, &err);
+        hit = fail_alloc_hit();
+        assert_int_equal(code, hit ? -ENOMEM : 0);
+        assert_int_equal(fail_alloc_live, before);
+    }
+    assert_true(n > 30);
+    expect(f, "p", "web", A, NOERROR, "web.\t5\tIN\tA\t10.88.0.2");
+#else
+    skip();
+#endif
 }
 
 /* A question with one byte or number changed. */
@@ -582,6 +618,7 @@ main(void)
         TEST(test_reverse),
         TEST(test_stays_inside),
         TEST(test_bad_zones),
+        TEST(test_zone_memory),
         TEST(test_bad_questions),
         cmocka_unit_test(test_pointers),
         cmocka_unit_test(test_names_as_text),
