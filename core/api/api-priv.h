@@ -97,14 +97,31 @@ void api_splice(int client, int stream, const char *extra, size_t n);
 void
 api_splice_finish(int client); /* the client sees the end; what it still sends is dropped */
 
+/* --- networking.c: how a container is connected, into the engine's spec --- */
+/* Docker's EndpointSettings (NULL and null are empty) into "ip", "ip6", "mac", "aliases" and "mtu" of an endpoint. */
+int ctr_docker_endpoint_parse(const json_t *settings, json_t *endpoint, struct ctr_error *err);
+int ctr_docker_networks_parse(json_t *spec, const json_t *body, const json_t *host,
+                              struct ctr_error *err);
+int ctr_docker_names_parse(json_t *spec, const json_t *host, struct ctr_error *err);
+int ctr_docker_ports_parse(json_t *spec, const json_t *body, const json_t *host,
+                           struct ctr_error *err);
+
 /* --- words.c: the engine's JSON in Docker's words; new references --- */
 json_t *docker_container(const json_t *container);
 json_t *docker_summary(const json_t *container);
 json_t *docker_image(const json_t *image);
 json_t *docker_image_summary(const json_t *image);
-json_t *docker_network(const json_t *network);
 json_t *docker_info(const json_t *info);
 json_t *docker_event(const json_t *event);
+
+/* --- network-words.c: networks in Docker's words; new references --- */
+/* usual: the default network, which has what the profile says. */
+json_t *docker_network(const json_t *network, const json_t *usual);
+json_t *docker_network_settings(const json_t *container);
+json_t *docker_networks_of(const json_t *container); /* {NAME: EndpointSettings} */
+/* {"80/tcp":[{"HostIp","HostPort"}]} of a list of published ports, as asked for or as they are. */
+json_t *docker_port_map(const json_t *published, bool asked);
+json_t *docker_port_list(const json_t *container);
 
 /* --- handlers --- */
 int api_ping(struct ctr_request *request, struct ctr_error *err);
@@ -113,6 +130,11 @@ int api_info(struct ctr_request *request, struct ctr_error *err);
 int api_events(struct ctr_request *request, struct ctr_error *err);
 int api_networks(struct ctr_request *request, struct ctr_error *err);
 int api_network(struct ctr_request *request, struct ctr_error *err);
+int api_network_create(struct ctr_request *request, struct ctr_error *err);
+int api_network_remove(struct ctr_request *request, struct ctr_error *err);
+int api_network_connect(struct ctr_request *request, struct ctr_error *err);
+int api_network_disconnect(struct ctr_request *request, struct ctr_error *err);
+int api_ctr_capture(struct ctr_request *request, struct ctr_error *err);
 int api_volumes(struct ctr_request *request, struct ctr_error *err);
 int api_ctr_info(struct ctr_request *request, struct ctr_error *err);
 int api_ctr_plugins(struct ctr_request *request, struct ctr_error *err);

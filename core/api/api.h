@@ -30,6 +30,8 @@ bool ctr_api_match(const char *pattern, const char *path, char *capture, size_t 
 int ctr_docker_create_parse(const json_t *body, const char *platform, json_t **ret_spec,
                             struct ctr_error *err);
 int ctr_docker_exec_parse(const json_t *body, json_t **ret_spec, struct ctr_error *err);
+/* Docker's document of a new network into that of ctr_nets_add (new reference). */
+int ctr_docker_network_parse(const json_t *body, json_t **ret, struct ctr_error *err);
 /* The "filters" parameter, {"status":["running"]} or {"status":{"running":true}}, into the former (new reference). */
 int ctr_docker_filters_parse(const char *text, const char *const *known, json_t **ret,
                              struct ctr_error *err);

@@ -1,5 +1,5 @@
 /*
- * Docker's documents for create and exec into the engine's spec.
+ * Docker's documents for create and exec into the engine's spec; how a container is connected is in networking.c.
  *
  * What Docker has and ctr lacks is refused where it would change what the container is, and passed over where it holds the value
  * that means nothing (null, false, 0, "", [], {}, and a few named ones). Parsers of foreign bytes: no member is trusted to
@@ -14,6 +14,10 @@ static const char *const handled[] = {
     "Annotations",
     "AutoRemove",
     "ConsoleSize",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "ExtraHosts",
     "LogConfig",
     "Memory",
     "MemorySwap",
@@ -57,9 +61,7 @@ static const char *const hints[][2] = {
     {"UsernsMode", "a container has a kernel of its own"},
     {"CpuQuota", "use --cpus"},
     {"CpusetCpus", "use --cpus"},
-    {"Links", "use one network: containers reach each other by address"},
-    {"ExtraHosts", "entries of /etc/hosts cannot be added"},
-    {"Dns", "set `dns` in the profile's [engine] section"},
+    {"Links", "containers of one network reach each other by name and alias without it"},
     {"Sysctls", "sysctls cannot be set"},
     {"Ulimits", "limits cannot be set"},
     {"SecurityOpt", "the default seccomp filter applies"},
@@ -229,59 +231,6 @@ copy_number(json_t *spec, const char *to, const json_t *from, const char *key, i
     return json_object_set_new(spec, to, json_integer(number));
 }
 
-/* A binding in the words of -p: "HostIp:HostPort:port". */
-static char *
-binding_text(const char *port, const json_t *binding)
-{
-    const char *address = ctr_json_str(binding, "HostIp", "");
-    const char *host = ctr_json_str(binding, "HostPort", "");
-    bool six = strchr(address, ':') != NULL;
-    if (*address == '\0' && *host == '\0') {
-        return strdup(port);
-    }
-    return ctr_printf("%s%s%s%s%s:%s", six ? "[" : "", address, six ? "]" : "",
-                      *address == '\0' ? "" : ":", host, port);
-}
-
-static int
-parse_binding(json_t *publish, const char *port, const json_t *binding, struct ctr_error *err)
-{
-    CTR_AUTO(free) char *text = binding_text(port, binding);
-    CTR_AUTO(json) json_t *ports = text == NULL ? NULL : ctr_publish_parse(text, err);
-    if (ports == NULL) {
-        err->code = -EINVAL;
-        return ctr_prefix(err, "PortBindings");
-    }
-    return json_array_extend(publish, ports);
-}
-
-static int
-parse_ports(json_t *spec, const json_t *body, json_t *host, struct ctr_error *err)
-{
-    json_t *publish = json_array(), *expose = json_array(), *bindings, *item;
-    (void) json_object_set_new(spec, "publish", publish);
-    (void) json_object_set_new(spec, "expose", expose);
-    const char *port;
-    size_t i;
-    json_object_foreach(json_object_get(body, "ExposedPorts"), port, item)
-    {
-        (void) json_array_append_new(expose, json_string(port));
-    }
-    json_object_foreach(json_object_get(host, "PortBindings"), port, bindings)
-    {
-        if (!json_is_array(bindings)) {
-            continue;
-        }
-        json_array_foreach(bindings, i, item)
-        {
-            if (parse_binding(publish, port, item, err) < 0) {
-                return err->code != 0 ? err->code : ctr_fail(err, -ENOMEM, "out of memory");
-            }
-        }
-    }
-    return copy_flag(spec, "publish_all", host, "PublishAllPorts", err);
-}
-
 static int
 parse_tmpfs(json_t *spec, json_t *host, struct ctr_error *err)
 {
@@ -298,62 +247,6 @@ parse_tmpfs(json_t *spec, json_t *host, struct ctr_error *err)
                                      json_pack("{s:s,s:O}", "path", path, "options", options));
     }
     return 0;
-}
-
-static int
-parse_endpoints(const json_t *body, char ret_network[128], struct ctr_error *err)
-{
-    static const char *const refused[] = {"IPAMConfig", "Links", "Aliases", "MacAddress",
-                                          "DriverOpts"};
-    json_t *endpoints =
-        json_object_get(json_object_get(body, "NetworkingConfig"), "EndpointsConfig");
-    const char *name;
-    json_t *endpoint;
-    if (json_object_size(endpoints) > 1) {
-        return ctr_fail(err, -EINVAL,
-                        "NetworkingConfig: a container can be on one network only");
-    }
-    json_object_foreach(endpoints, name, endpoint)
-    {
-        for (size_t i = 0; i < CTR_LENGTH(refused); i++) {
-            const json_t *value = json_object_get(endpoint, refused[i]);
-            if (value != NULL && !is_nothing(value)) {
-                return ctr_fail(err, -EINVAL, "NetworkingConfig: %s is not supported",
-                                refused[i]);
-            }
-        }
-        (void) snprintf(ret_network, 128, "%s", name);
-    }
-    return 0;
-}
-
-static int
-parse_network(json_t *spec, const json_t *body, const json_t *host, struct ctr_error *err)
-{
-    char endpoint[128] = "";
-    const char *mode = ctr_json_str(host, "NetworkMode", "");
-    if (parse_endpoints(body, endpoint, err) < 0) {
-        return err->code;
-    }
-    if (*mode == '\0') {
-        mode = endpoint;
-    }
-    if (strcmp(mode, "host") == 0 || ctr_starts_with(mode, "container:")) {
-        return ctr_fail(err, -EINVAL,
-                        "network mode %.80s is not supported: a VM has a network of its own; "
-                        "publish ports with -p, or use --network none",
-                        mode);
-    }
-    if (*mode == '\0' || strcmp(mode, "bridge") == 0) {
-        mode = "default";
-    }
-    if (ctr_json_bool(body, "NetworkDisabled", false)) {
-        mode = "none";
-    }
-    if (!ctr_is_name(mode)) {
-        return ctr_fail(err, -EINVAL, "network %.80s: not a name", mode);
-    }
-    return json_object_set_new(spec, "network", json_string(mode));
 }
 
 static int
@@ -381,8 +274,11 @@ parse_host(json_t *spec, const json_t *body, json_t *host, struct ctr_error *err
         copy_number(spec, "cpus", host, "NanoCpus", 0, 1024 * CPU, err) < 0 ||
         copy_flag(spec, "auto_remove", host, "AutoRemove", err) < 0 ||
         copy_flag(spec, "read_only", host, "ReadonlyRootfs", err) < 0 ||
-        parse_ports(spec, body, host, err) < 0 || parse_tmpfs(spec, host, err) < 0 ||
-        parse_network(spec, body, host, err) < 0 || parse_own(spec, body, host, err) < 0) {
+        copy_flag(spec, "publish_all", host, "PublishAllPorts", err) < 0 ||
+        ctr_docker_ports_parse(spec, body, host, err) < 0 ||
+        ctr_docker_names_parse(spec, host, err) < 0 || parse_tmpfs(spec, host, err) < 0 ||
+        ctr_docker_networks_parse(spec, body, host, err) < 0 ||
+        parse_own(spec, body, host, err) < 0) {
         return err->code;
     }
     int64_t nano = ctr_json_int(spec, "cpus", 0);
@@ -449,10 +345,6 @@ check_config(const json_t *body, struct ctr_error *err)
     }
     if (json_array_size(test) > 0 && (kind == NULL || strcmp(kind, "NONE") != 0)) {
         return ctr_fail(err, -EINVAL, "Healthcheck is not supported");
-    }
-    if (*ctr_json_str(body, "MacAddress", "") != '\0') {
-        return ctr_fail(err, -EINVAL,
-                        "MacAddress is not supported: it follows from the address");
     }
     if (*ctr_json_str(body, "Domainname", "") != '\0') {
         return ctr_fail(err, -EINVAL, "Domainname is not supported: use a hostname with dots");

@@ -56,6 +56,26 @@ ctr_docker_filters_parse(const char *text, const char *const *known, json_t **re
     return 0;
 }
 
+/* On the network of that name or ID. */
+static bool
+is_on(const json_t *c, const char *wanted)
+{
+    const json_t *endpoints = json_object_get(c, "endpoints");
+    const char *name = strcmp(wanted, "bridge") == 0 ? "default" : wanted;
+    size_t i;
+    json_t *endpoint;
+    json_array_foreach((json_t *) endpoints, i, endpoint)
+    {
+        if (strcmp(ctr_json_str(endpoint, "network", ""), name) == 0 ||
+            (strlen(wanted) >= 12 &&
+             ctr_starts_with(ctr_json_str(endpoint, "network_id", ""), wanted))) {
+            return true;
+        }
+    }
+    return strcmp(ctr_json_str(json_object_get(c, "spec"), "network", ""), name) == 0 &&
+           json_array_size(endpoints) == 0;
+}
+
 static bool
 one_fits(const char *filter, const char *wanted, const json_t *c)
 {
@@ -79,7 +99,7 @@ one_fits(const char *filter, const char *wanted, const json_t *c)
                (strlen(wanted) >= 6 && ctr_starts_with(id + strcspn(id, ":") + 1, wanted));
     }
     if (strcmp(filter, "network") == 0) {
-        return strcmp(ctr_json_str(json_object_get(c, "spec"), "network", ""), wanted) == 0;
+        return is_on(c, wanted);
     }
     if (strcmp(filter, "exited") == 0) {
         char code[16];

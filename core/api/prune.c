@@ -19,13 +19,6 @@ api_containers_prune(struct ctr_request *request, struct ctr_error *err)
                               (json_int_t) ctr_json_int(pruned, "bytes", 0)));
 }
 
-/* Networks are the profile's: there is none to prune. */
-int
-api_networks_prune(struct ctr_request *request, struct ctr_error *err)
-{
-    return api_json(request, 200, json_pack("{s:[]}", "NetworksDeleted"));
-}
-
 /* There are no volumes and no build cache. */
 int
 api_volumes_prune(struct ctr_request *request, struct ctr_error *err)

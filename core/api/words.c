@@ -51,71 +51,6 @@ is_state(const json_t *c, const char *state)
     return strcmp(ctr_json_str(c, "state", ""), state) == 0;
 }
 
-/* --- ports and networks --- */
-
-/* {"80/tcp":[{"HostIp","HostPort"}]}, from what runs or from what is asked for. */
-static json_t *
-port_map(const json_t *list)
-{
-    json_t *map = json_object(), *port;
-    size_t i;
-    json_array_foreach(list, i, port)
-    {
-        char key[32], host[16];
-        (void) snprintf(key, sizeof key, "%d/%s", (int) ctr_json_int(port, "port", 0),
-                        ctr_json_str(port, "proto", "tcp"));
-        int64_t n = ctr_json_int(port, "host_port", 0);
-        (void) snprintf(host, sizeof host, "%d", (int) n);
-        json_t *bindings = json_object_get(map, key);
-        if (bindings == NULL) {
-            bindings = json_array();
-            set(map, key, bindings);
-        }
-        const char *address = ctr_json_str(port, "host_address", "");
-        (void) json_array_append_new(bindings, json_pack("{s:s,s:s}", "HostIp", address,
-                                                         "HostPort", n == 0 ? "" : host));
-    }
-    return map;
-}
-
-static json_t *
-port_list(const json_t *c)
-{
-    json_t *list = json_array(), *port;
-    size_t i;
-    const json_t *published = json_object_get(json_object_get(c, "network"), "published");
-    if (!is_state(c, "running")) {
-        return list;
-    }
-    json_array_foreach(published, i, port)
-    {
-        const char *address = ctr_json_str(port, "host_address", "");
-        (void) json_array_append_new(
-            list, json_pack("{s:s,s:I,s:I,s:s}", "IP", *address == '\0' ? "0.0.0.0" : address,
-                            "PrivatePort", (json_int_t) ctr_json_int(port, "port", 0),
-                            "PublicPort", (json_int_t) ctr_json_int(port, "host_port", 0),
-                            "Type", ctr_json_str(port, "proto", "tcp")));
-    }
-    return list;
-}
-
-static json_t *
-networks_of(const json_t *c)
-{
-    const json_t *network = json_object_get(c, "network");
-    bool running = is_state(c, "running");
-    json_t *endpoint = json_object();
-    set(endpoint, "NetworkID",
-        json_string(ctr_json_str(json_object_get(c, "spec"), "network", "")));
-    set(endpoint, "IPAddress", running ? text(network, "address") : json_string(""));
-    set(endpoint, "IPPrefixLen", running ? number(network, "prefix") : json_integer(0));
-    set(endpoint, "Gateway", running ? text(network, "gateway") : json_string(""));
-    set(endpoint, "MacAddress", running ? text(network, "mac") : json_string(""));
-    json_t *networks = json_object();
-    set(networks, ctr_json_str(json_object_get(c, "spec"), "network", "default"), endpoint);
-    return networks;
-}
-
 /* --- containers --- */
 
 static json_t *
@@ -146,7 +81,11 @@ host_config(const json_t *spec)
         set(tmpfs, ctr_json_str(mount, "path", ""), text(mount, "options"));
     }
     set(host, "NetworkMode", text(spec, "network"));
-    set(host, "PortBindings", port_map(json_object_get(spec, "publish")));
+    set(host, "PortBindings", docker_port_map(json_object_get(spec, "publish"), true));
+    set(host, "Dns", copy_or(spec, "dns", json_array()));
+    set(host, "DnsSearch", copy_or(spec, "dns_search", json_array()));
+    set(host, "DnsOptions", copy_or(spec, "dns_options", json_array()));
+    set(host, "ExtraHosts", copy_or(spec, "extra_hosts", json_array()));
     set(host, "AutoRemove", flag(spec, "auto_remove"));
     set(host, "ReadonlyRootfs", flag(spec, "read_only"));
     set(host, "PublishAllPorts", flag(spec, "publish_all"));
@@ -196,7 +135,6 @@ docker_container(const json_t *c)
 {
     const json_t *spec = json_object_get(c, "spec");
     const json_t *args = json_object_get(c, "args");
-    const json_t *network = json_object_get(c, "network");
     json_t *rest = json_array(), *json = json_object();
     CTR_AUTO(free) char *name = ctr_printf("/%s", ctr_json_str(c, "name", ""));
     const char *path = json_string_value(json_array_get(args, 0));
@@ -219,15 +157,7 @@ docker_container(const json_t *c)
     set(json, "HostConfig", host_config(spec));
     set(json, "Mounts", json_array());
     set(json, "Config", config_json(c, spec));
-    json_t *settings = json_object();
-    bool running = is_state(c, "running");
-    set(settings, "Ports",
-        running ? port_map(json_object_get(network, "published")) : json_object());
-    set(settings, "IPAddress", running ? text(network, "address") : json_string(""));
-    set(settings, "Gateway", running ? text(network, "gateway") : json_string(""));
-    set(settings, "MacAddress", running ? text(network, "mac") : json_string(""));
-    set(settings, "Networks", networks_of(c));
-    set(json, "NetworkSettings", settings);
+    set(json, "NetworkSettings", docker_network_settings(c));
     set(json, "Ctr",
         json_pack("{s:s,s:s,s:s,s:b,s:s,s:s}", "Reason", ctr_json_str(c, "reason", ""), "Vmm",
                   ctr_json_str(c, "vmm", ""), "Accel", ctr_json_str(c, "accel", ""), "Hardware",
@@ -283,12 +213,12 @@ docker_summary(const json_t *c)
     set(json, "ImageID", text(json_object_get(c, "image"), "id"));
     set(json, "Command", json_string(command == NULL ? "" : command));
     set(json, "Created", json_integer(ctr_json_int(c, "created_at", 0) / 1000000000));
-    set(json, "Ports", port_list(c));
+    set(json, "Ports", docker_port_list(c));
     set(json, "Labels", copy_or(spec, "labels", json_object()));
     set(json, "State", text(c, "state"));
     set(json, "Status", json_string(status));
     set(json, "HostConfig", json_pack("{s:o}", "NetworkMode", text(spec, "network")));
-    set(json, "NetworkSettings", json_pack("{s:o}", "Networks", networks_of(c)));
+    set(json, "NetworkSettings", json_pack("{s:o}", "Networks", docker_networks_of(c)));
     set(json, "Mounts", json_array());
     return json;
 }
@@ -373,39 +303,6 @@ docker_image(const json_t *image)
 /* --- the rest --- */
 
 json_t *
-docker_network(const json_t *network)
-{
-    json_t *json = json_object(), *containers = json_object(), *member;
-    const char *id;
-    json_object_foreach(json_object_get(network, "containers"), id, member)
-    {
-        CTR_AUTO(free) char *address = ctr_printf("%s", ctr_json_str(member, "address", ""));
-        set(containers, id,
-            json_pack("{s:s,s:s}", "MacAddress", ctr_json_str(member, "mac", ""), "IPv4Address",
-                      address == NULL ? "" : address));
-    }
-    set(json, "Name", text(network, "name"));
-    set(json, "Id", text(network, "id"));
-    if (json_is_string(json_object_get(network, "created"))) {
-        set(json, "Created", text(network, "created"));
-    } else {
-        set(json, "Created", when(network, "created"));
-    }
-    set(json, "Scope", json_string("local"));
-    set(json, "Driver", text(network, "driver"));
-    set(json, "EnableIPv6", json_false());
-    set(json, "Internal", flag(network, "internal"));
-    set(json, "IPAM",
-        json_pack("{s:s,s:[{s:s,s:s}]}", "Driver", "default", "Config", "Subnet",
-                  ctr_json_str(network, "subnet", ""), "Gateway",
-                  ctr_json_str(network, "gateway", "")));
-    set(json, "Containers", containers);
-    set(json, "Options", json_object());
-    set(json, "Labels", json_object());
-    return json;
-}
-
-json_t *
 docker_info(const json_t *info)
 {
     const json_t *vmm = json_object_get(info, "vmm");
@@ -439,26 +336,40 @@ docker_info(const json_t *info)
     return json;
 }
 
-json_t *
-docker_event(const json_t *event)
+/* What Docker's clients show of an event: of containers name, image and exit code, of networks what core/net tells. */
+static json_t *
+event_attributes(const json_t *event)
 {
-    int64_t time = ctr_json_int(event, "time", 0);
-    json_t *attributes = json_object(), *json = json_object();
+    json_t *attributes = json_object();
     char code[16];
+    (void) json_object_update(attributes, json_object_get(event, "attributes"));
+    if (strcmp(ctr_json_str(event, "type", ""), "network") == 0) {
+        return attributes;
+    }
     (void) snprintf(code, sizeof code, "%d", (int) ctr_json_int(event, "exit_code", 0));
     set(attributes, "name", text(event, "name"));
     set(attributes, "image", text(event, "image"));
     if (strcmp(ctr_json_str(event, "action", ""), "die") == 0) {
         set(attributes, "exitCode", json_string(code));
     }
+    return attributes;
+}
+
+json_t *
+docker_event(const json_t *event)
+{
+    int64_t time = ctr_json_int(event, "time", 0);
+    json_t *json = json_object();
+    if (strcmp(ctr_json_str(event, "type", ""), "network") != 0) {
+        set(json, "status", text(event, "action"));
+        set(json, "id", text(event, "id"));
+        set(json, "from", text(event, "image"));
+    }
     set(json, "Type", text(event, "type"));
     set(json, "Action", text(event, "action"));
     set(json, "Actor",
-        json_pack("{s:o,s:o}", "ID", text(event, "id"), "Attributes", attributes));
+        json_pack("{s:o,s:o}", "ID", text(event, "id"), "Attributes", event_attributes(event)));
     set(json, "scope", json_string("local"));
-    set(json, "status", text(event, "action"));
-    set(json, "id", text(event, "id"));
-    set(json, "from", text(event, "image"));
     set(json, "time", json_integer(time / 1000000000));
     set(json, "timeNano", json_integer(time));
     return json;

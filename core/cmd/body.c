@@ -3,7 +3,6 @@
  */
 #include "core/cmd/session.h"
 #include "core/cmd/show.h"
-#include "core/net/net.h"
 
 enum { CTL_ENV_FILE_MAX = 1024 * 1024 };
 
@@ -86,8 +85,8 @@ add_all_env(const struct ctl *ctl, json_t *body, struct ctr_error *err)
     return rc;
 }
 
-static int
-add_labels(const struct ctl *ctl, json_t *body, struct ctr_error *err)
+int
+ctl_add_labels(const struct ctl *ctl, json_t *body, struct ctr_error *err)
 {
     json_t *labels = json_object();
     if (json_object_set_new(body, "Labels", labels) < 0) {
@@ -104,64 +103,6 @@ add_labels(const struct ctl *ctl, json_t *body, struct ctr_error *err)
         }
     }
     return 0;
-}
-
-/* {"80/tcp": …} in ExposedPorts and PortBindings. */
-static int
-add_port(json_t *exposed, json_t *bindings, const json_t *port, struct ctr_error *err)
-{
-    CTR_AUTO(free)
-    char *key =
-        ctr_printf("%" JSON_INTEGER_FORMAT "/%s", (json_int_t) ctr_json_int(port, "port", 0),
-                   ctr_json_str(port, "proto", "tcp"));
-    if (key == NULL || json_object_set_new(exposed, key, json_object()) < 0) {
-        return no_memory(err);
-    }
-    json_t *list = json_object_get(bindings, key);
-    if (list == NULL) {
-        list = json_array();
-        (void) json_object_set_new(bindings, key, list);
-    }
-    char host[24] = "";
-    int first = (int) ctr_json_int(port, "host_port", 0);
-    int last = (int) ctr_json_int(port, "host_port_end", first);
-    if (first > 0) {
-        (void) snprintf(host, sizeof host, last > first ? "%d-%d" : "%d", first, last);
-    }
-    json_t *binding = json_pack("{s:s,s:s}", "HostIp", ctr_json_str(port, "host_address", ""),
-                                "HostPort", host);
-    return json_array_append_new(list, binding) == 0 ? 0 : no_memory(err);
-}
-
-/* All that one -p asks for. */
-static int
-add_publish(json_t *exposed, json_t *bindings, const char *text, struct ctr_error *err)
-{
-    CTR_AUTO(json) json_t *ports = ctr_publish_parse(text, err);
-    if (ports == NULL) {
-        return ctr_prefix(err, "--publish");
-    }
-    size_t i;
-    json_t *port;
-    int rc = 0;
-    json_array_foreach(ports, i, port)
-    {
-        rc = rc == 0 ? add_port(exposed, bindings, port, err) : rc;
-    }
-    return rc;
-}
-
-static int
-add_ports(const struct ctl *ctl, json_t *body, json_t *host, struct ctr_error *err)
-{
-    json_t *exposed = json_object(), *bindings = json_object();
-    int rc = json_object_set_new(body, "ExposedPorts", exposed) |
-             json_object_set_new(host, "PortBindings", bindings);
-    const char *value;
-    for (size_t i = 0; rc == 0 && (value = ctl_value_at(ctl, "publish", i)) != NULL; i++) {
-        rc = add_publish(exposed, bindings, value, err);
-    }
-    return rc == 0 || err->code != 0 ? rc : no_memory(err);
 }
 
 static int
@@ -326,7 +267,6 @@ ctl_create_body(const struct ctl *ctl, const char *image, struct ctr_error *err)
                                            {"user", "User"},
                                            {"workdir", "WorkingDir"},
                                            {"stop-signal", "StopSignal"}};
-    static const char *const host_texts[][2] = {{"network", "NetworkMode"}};
     CTR_AUTO(json) json_t *body = json_pack("{s:s}", "Image", image);
     json_t *host = json_object();
     if (body == NULL || json_object_set_new(body, "HostConfig", host) < 0) {
@@ -334,13 +274,12 @@ ctl_create_body(const struct ctl *ctl, const char *image, struct ctr_error *err)
         return NULL;
     }
     int rc = add_texts(ctl, body, texts, CTR_LENGTH(texts), err);
-    rc = rc == 0 ? add_texts(ctl, host, host_texts, CTR_LENGTH(host_texts), err) : rc;
     rc = rc == 0 ? add_words(ctl, body, "Cmd", err) : rc;
     rc = rc == 0 ? add_entrypoint(ctl, body, err) : rc;
     rc = rc == 0 ? add_all_env(ctl, body, err) : rc;
-    rc = rc == 0 ? add_labels(ctl, body, err) : rc;
+    rc = rc == 0 ? ctl_add_labels(ctl, body, err) : rc;
     rc = rc == 0 ? add_limits(ctl, body, host, err) : rc;
-    rc = rc == 0 ? add_ports(ctl, body, host, err) : rc;
+    rc = rc == 0 ? ctl_add_networking(ctl, body, host, err) : rc;
     rc = rc == 0 ? add_tmpfs(ctl, host, err) : rc;
     rc = rc == 0 ? add_annotations(ctl, host, err) : rc;
     rc = rc == 0 ? add_streams(ctl, body, host, err) : rc;

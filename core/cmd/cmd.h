@@ -22,6 +22,7 @@ enum ctl_words {
     CTL_WORDS_CONTAINER,
     CTL_WORDS_RUNNING,
     CTL_WORDS_IMAGE,
+    CTL_WORDS_NETWORK,
     CTL_WORDS_PLUGIN,
     CTL_WORDS_SIGNAL,
     CTL_WORDS_COMMAND
@@ -51,7 +52,8 @@ struct ctl_command {
     bool stops_at_operand;               /* what follows the first operand is not ours */
     int error_status;                    /* exit status of our own failures, 0 means 1 */
     enum ctl_words words;                /* completion of its operands */
-    int (*run)(struct ctl *ctl);         /* returns the exit status */
+    enum ctl_words next_words;   /* of those behind the first, if they are of another kind */
+    int (*run)(struct ctl *ctl); /* returns the exit status */
 };
 
 /* A command under one of its names. A table ends with an entry without a name. */
@@ -85,7 +87,10 @@ extern const struct ctl_entry ctl_commands[];
 extern const struct ctl_option ctl_global_options[];
 extern const struct ctl_command ctl_run, ctl_create, ctl_start, ctl_attach, ctl_exec;
 extern const struct ctl_command ctl_stop, ctl_restart, ctl_kill, ctl_rm, ctl_wait, ctl_rename;
-extern const struct ctl_command ctl_ps, ctl_logs, ctl_inspect;
+extern const struct ctl_command ctl_ps, ctl_logs, ctl_inspect, ctl_events;
+extern const struct ctl_command ctl_network_create, ctl_network_ls, ctl_network_inspect,
+    ctl_network_rm, ctl_network_prune, ctl_network_connect, ctl_network_disconnect,
+    ctl_network_capture;
 extern const struct ctl_command ctl_pull, ctl_push, ctl_load, ctl_import, ctl_save;
 extern const struct ctl_command ctl_images, ctl_rmi, ctl_tag, ctl_history, ctl_image_inspect,
     ctl_image_verify, ctl_image_tree, ctl_image_prune, ctl_container_prune;

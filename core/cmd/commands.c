@@ -56,6 +56,22 @@ static const struct ctl_entry container_entries[] = {
 static const struct ctl_command container_group = {.summary = "Manage containers",
                                                    .subcommands = container_entries};
 
+static const struct ctl_entry network_entries[] = {
+    {"capture", &ctl_network_capture},
+    {"connect", &ctl_network_connect},
+    {"create", &ctl_network_create},
+    {"disconnect", &ctl_network_disconnect},
+    {"inspect", &ctl_network_inspect},
+    {"ls", &ctl_network_ls},
+    {"list", &ctl_network_ls, .hidden = true},
+    {"prune", &ctl_network_prune},
+    {"rm", &ctl_network_rm},
+    {"remove", &ctl_network_rm, .hidden = true},
+    {NULL},
+};
+static const struct ctl_command network_group = {.summary = "Manage networks",
+                                                 .subcommands = network_entries};
+
 static const struct ctl_entry plugin_entries[] = {
     {"ls", &ctl_plugin_ls},
     {"list", &ctl_plugin_ls, .hidden = true},
@@ -100,6 +116,7 @@ const struct ctl_entry ctl_commands[] = {
     {"inspect", &ctl_inspect},
     {"wait", &ctl_wait},
     {"rename", &ctl_rename},
+    {"events", &ctl_events},
     {"pull", &ctl_pull, "Images"},
     {"push", &ctl_push},
     {"images", &ctl_images},
@@ -115,6 +132,7 @@ const struct ctl_entry ctl_commands[] = {
     {"registry", &registry_group},
     {"image", &image_group, "More"},
     {"container", &container_group},
+    {"network", &network_group},
     {"plugin", &plugin_group},
     {"system", &system_group},
     {"info", &ctl_info},

@@ -170,6 +170,9 @@ offer_kind(struct ctl *ctl, enum ctl_words words, const char *begin)
     case CTL_WORDS_IMAGE:
         ask(ctl, CTL_API "/images/json", "RepoTags", begin);
         break;
+    case CTL_WORDS_NETWORK:
+        ask(ctl, CTL_API "/networks", "Name", begin);
+        break;
     case CTL_WORDS_PLUGIN:
         ask(ctl, "/ctr/v1/plugins", "name", begin);
         break;
@@ -277,7 +280,8 @@ complete_arguments(struct ctl *ctl, const struct ctl_command *command, int argc,
         static const struct ctl_option shells = {.choices = "bash|zsh|fish"};
         offer_value(ctl, &shells, last);
     } else if (command->max_operands < 0 || operands < command->max_operands) {
-        offer_kind(ctl, command->words, last);
+        bool next = operands > 0 && command->next_words != CTL_WORDS_NONE;
+        offer_kind(ctl, next ? command->next_words : command->words, last);
     }
 }
 

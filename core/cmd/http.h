@@ -65,4 +65,10 @@ int ctl_http_chunk(struct ctl_http *http, const void *bytes, size_t n, struct ct
 int ctl_call(struct ctl *ctl, const char *method, const char *path, const json_t *body,
              json_t **ret, struct ctr_error *err);
 
+/* --- lifecycle.c --- */
+
+/* Runs one(ctl, name) for each operand, and with `echo` prints the name where it worked; returns the exit status. */
+int ctl_each(struct ctl *ctl,
+             int (*one)(struct ctl *ctl, const char *name, struct ctr_error *err), bool echo);
+
 #endif

@@ -4,10 +4,9 @@
  */
 #include "core/cmd/http.h"
 
-/* Runs one(ctl, name) for each operand and prints the name where it worked. */
-static int
-each(struct ctl *ctl, int (*one)(struct ctl *ctl, const char *name, struct ctr_error *err),
-     bool echo)
+int
+ctl_each(struct ctl *ctl, int (*one)(struct ctl *ctl, const char *name, struct ctr_error *err),
+         bool echo)
 {
     int status = 0;
     for (int i = 0; i < ctl->n_operands; i++) {
@@ -72,12 +71,12 @@ restart_one(struct ctl *ctl, const char *name, struct ctr_error *err)
 static int
 stop_main(struct ctl *ctl)
 {
-    return each(ctl, stop_one, true);
+    return ctl_each(ctl, stop_one, true);
 }
 static int
 restart_main(struct ctl *ctl)
 {
-    return each(ctl, restart_one, true);
+    return ctl_each(ctl, restart_one, true);
 }
 
 static const struct ctl_option stop_options[] = {
@@ -124,7 +123,7 @@ kill_one(struct ctl *ctl, const char *name, struct ctr_error *err)
 static int
 kill_main(struct ctl *ctl)
 {
-    return each(ctl, kill_one, true);
+    return ctl_each(ctl, kill_one, true);
 }
 
 static const struct ctl_option kill_options[] = {
@@ -155,7 +154,7 @@ rm_one(struct ctl *ctl, const char *name, struct ctr_error *err)
 static int
 rm_main(struct ctl *ctl)
 {
-    return each(ctl, rm_one, true);
+    return ctl_each(ctl, rm_one, true);
 }
 
 static const struct ctl_option rm_options[] = {
@@ -190,7 +189,7 @@ wait_one(struct ctl *ctl, const char *name, struct ctr_error *err)
 static int
 wait_main(struct ctl *ctl)
 {
-    return each(ctl, wait_one, false);
+    return ctl_each(ctl, wait_one, false);
 }
 const struct ctl_command ctl_wait = {
     .operands = "CONTAINER [CONTAINER...]",

@@ -44,23 +44,6 @@ ports_of(const json_t *container)
     return ctr_buf_take(&buf);
 }
 
-/* "a=1,b=2" of an object of text; only its names if values is off. */
-static char *
-joined(const json_t *object, bool values)
-{
-    struct ctr_buf buf = {0};
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *) object, key, value)
-    {
-        ctr_buf_printf(&buf, "%s%s", buf.length > 0 ? "," : "", key);
-        if (values && json_is_string(value)) {
-            ctr_buf_printf(&buf, "=%s", json_string_value(value));
-        }
-    }
-    return buf.length > 0 ? ctr_buf_take(&buf) : strdup("");
-}
-
 /* The command in quotes, cut to 20 characters of it as docker does. */
 static char *
 command_of(const json_t *container, bool whole)
@@ -99,9 +82,9 @@ ps_row(const struct ctl *ctl, const json_t *container)
     }
     CTR_AUTO(free) char *command = command_of(container, whole);
     CTR_AUTO(free) char *ports = ports_of(container);
-    CTR_AUTO(free) char *labels = joined(json_object_get(container, "Labels"), true);
+    CTR_AUTO(free) char *labels = ctl_joined(json_object_get(container, "Labels"), true);
     CTR_AUTO(free)
-    char *networks = joined(
+    char *networks = ctl_joined(
         json_object_get(json_object_get(container, "NetworkSettings"), "Networks"), false);
     CTR_AUTO(free)
     char *ago = ctr_printf("%s ago", ctr_format_duration(time(NULL) - created, since));
@@ -260,7 +243,7 @@ const struct ctl_command ctl_logs = {
 
 /* --- inspect --- */
 
-/* A container, or an image of that name. */
+/* A container, an image or a network of that name. */
 static json_t *
 find(struct ctl *ctl, const char *name, const char *type, struct ctr_error *err)
 {
@@ -274,10 +257,14 @@ find(struct ctl *ctl, const char *name, const char *type, struct ctr_error *err)
         CTR_AUTO(free) char *path = ctl_url(CTL_API "/images/%s/json", name);
         rc = ctl_call(ctl, "GET", path, NULL, &found, err);
     }
+    if (rc == -ENOENT && (type == NULL || strcmp(type, "network") == 0)) {
+        CTR_AUTO(free) char *path = ctl_url(CTL_API "/networks/%s", name);
+        rc = ctl_call(ctl, "GET", path, NULL, &found, err);
+    }
     if (rc == -ENOENT && type == NULL) {
         ctr_fail(err, rc,
-                 "%s: no such container or image; see 'ctrctl ps -a' and 'ctrctl "
-                 "images'",
+                 "%s: no such container, image or network; see 'ctrctl ps -a', 'ctrctl images' "
+                 "and 'ctrctl network ls'",
                  name);
     }
     return found;
@@ -336,14 +323,21 @@ image_inspect_main(struct ctl *ctl)
     return inspect_all(ctl, "image");
 }
 
+static int
+network_inspect_main(struct ctl *ctl)
+{
+    return inspect_all(ctl, "network");
+}
+
 static const struct ctl_option inspect_options[] = {
     {"format", 'f', "FORMAT", "json, or a template: '{{.State.Status}}'"},
-    {"type", 0, "TYPE", "container or image (default: whichever there is)", "container|image"},
+    {"type", 0, "TYPE", "container, image or network (default: whichever there is)",
+     "container|image|network"},
     {NULL},
 };
 const struct ctl_command ctl_inspect = {
     .operands = "NAME [NAME...]",
-    .summary = "Show all there is to know of containers or images, as JSON",
+    .summary = "Show all there is to know of containers, images or networks, as JSON",
     .examples = "ctrctl inspect web\nctrctl inspect -f '{{.State.ExitCode}}' job\n"
                 "ctrctl inspect -f '{{json .Config.Env}}' web",
     .options = inspect_options,
@@ -366,4 +360,20 @@ const struct ctl_command ctl_image_inspect = {
     .max_operands = -1,
     .words = CTL_WORDS_IMAGE,
     .run = image_inspect_main,
+};
+
+static const struct ctl_option network_inspect_options[] = {
+    {"format", 'f', "FORMAT", "json, or a template: '{{.Ctr.Egress}}'"},
+    {NULL},
+};
+const struct ctl_command ctl_network_inspect = {
+    .operands = "NETWORK [NETWORK...]",
+    .summary = "Show all there is to know of networks, as JSON",
+    .examples = "ctrctl network inspect front\n"
+                "ctrctl network inspect -f '{{json .Ctr.Refused}}' jobs",
+    .options = network_inspect_options,
+    .min_operands = 1,
+    .max_operands = -1,
+    .words = CTL_WORDS_NETWORK,
+    .run = network_inspect_main,
 };

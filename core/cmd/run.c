@@ -287,42 +287,58 @@ run_main(struct ctl *ctl)
 }
 
 /* The options that run and create share; run has three more in front. */
-#define CREATE_OPTIONS                                                                         \
-    {"cidfile", 0, "FILE", "Write the container's ID to a new file", NULL, CTL_WORDS_FILE},    \
-        {"cpus", 'c', "NUMBER", "CPUs of its machine, such as 2 (default: the profile's)"},    \
-        {"entrypoint", 0, "PROGRAM", "Instead of the image's entrypoint; '' for none"},        \
-        {"env", 'e', "NAME=VALUE",                                                             \
-         "Environment; NAME alone takes our own value (repeatable)"},                          \
-        {"env-file",    0, "FILE", "Environment from lines NAME=VALUE (repeatable)", NULL,     \
-         CTL_WORDS_FILE},                                                                      \
-        {"hostname", 'h', "NAME", "Host name (default: the first 12 digits of its ID)"},       \
-        {"interactive", 'i', NULL, "Pass standard input on"},                                  \
-        {"kernel", 0, "FILE", "Guest kernel instead of the profile's", NULL, CTL_WORDS_FILE},  \
-        {"label", 'l', "NAME=VALUE", "Label (repeatable)"},                                    \
-        {"memory", 'm', "SIZE",                                                                \
-         "Memory of its machine, such as 512m (default: the profile's)"},                      \
-        {"name", 0, "NAME", "Name (default: a made-up one)"},                                  \
-        {"network", 0, "NAME", "Network, or none for no network"},                             \
-        {"platform", 0, "OS/ARCH", "Platform of the image, such as linux/arm64"},              \
-        {"publish", 'p', "[IP:]HOST:CTR[/PROTO]",                                              \
-         "Make a port reachable from the host (repeatable); PROTO: tcp or udp"},               \
-        {"pull", 0, "WHEN", "Fetch the image: always, missing (default) or never",             \
-         "always|missing|never"},                                                              \
-        {"quiet", 'q', NULL, "No progress of the pull"},                                       \
-        {"read-only", 0, NULL, "The root filesystem cannot be written"},                       \
-        {"rm", 0, NULL, "Remove the container when it ends"},                                  \
-        {"stop-signal", 0,                                                                     \
-         "SIGNAL",      "What stop sends (default: the image's, else TERM)",                   \
-         NULL,          CTL_WORDS_SIGNAL},                                                     \
-        {"stop-timeout", 0, "SECONDS", "How long stop waits before KILL (default 10)"},        \
-        {"storage", 0, "NAME", "Storage instance of the profile for its disk"},                \
-        {"tmpfs", 0, "PATH[:OPTIONS]",                                                         \
-         "Memory filesystem, OPTIONS such as size=64m (repeatable)"},                          \
-        {"tty", 't', NULL, "Give it a terminal"},                                              \
-        {"user", 'u', "USER[:GROUP]", "User, by name or number"},                              \
-        {"workdir", 'w', "PATH", "Working directory"},                                         \
-    {                                                                                          \
-        NULL                                                                                   \
+#define CREATE_OPTIONS                                                                          \
+    {"add-host", 0, "NAME:ADDRESS",                                                             \
+     "Entry of /etc/hosts; ADDRESS host-gateway opens the host to it (repeatable)"},            \
+        {"cidfile", 0, "FILE", "Write the container's ID to a new file", NULL, CTL_WORDS_FILE}, \
+        {"cpus", 'c', "NUMBER", "CPUs of its machine, such as 2 (default: the profile's)"},     \
+        {"dns", 0, "ADDRESS", "Server for names outside, instead of the host's (repeatable)"},  \
+        {"dns-option", 0, "OPTION", "Option of resolv.conf, such as ndots:2 (repeatable)"},     \
+        {"dns-search", 0, "DOMAIN", "Domain to look short names up in (repeatable)"},           \
+        {"entrypoint", 0, "PROGRAM", "Instead of the image's entrypoint; '' for none"},         \
+        {"env", 'e', "NAME=VALUE",                                                              \
+         "Environment; NAME alone takes our own value (repeatable)"},                           \
+        {"env-file",    0, "FILE", "Environment from lines NAME=VALUE (repeatable)", NULL,      \
+         CTL_WORDS_FILE},                                                                       \
+        {"hostname", 'h', "NAME", "Host name (default: the first 12 digits of its ID)"},        \
+        {"interactive", 'i', NULL, "Pass standard input on"},                                   \
+        {"ip", 0, "ADDRESS", "IPv4 address on its first network"},                              \
+        {"ip6", 0, "ADDRESS", "IPv6 address on its first network"},                             \
+        {"kernel", 0, "FILE", "Guest kernel instead of the profile's", NULL, CTL_WORDS_FILE},   \
+        {"label", 'l', "NAME=VALUE", "Label (repeatable)"},                                     \
+        {"mac-address", 0, "MAC", "MAC address on its first network"},                          \
+        {"memory", 'm', "SIZE",                                                                 \
+         "Memory of its machine, such as 512m (default: the profile's)"},                       \
+        {"name", 0, "NAME", "Name (default: a made-up one)"},                                   \
+        {"network",                                                                             \
+         0,                                                                                     \
+         "NETWORK[,KEY=VALUE]",                                                                 \
+         "Network, or none for no network (repeatable); KEY: ip, ip6, mac, alias, mtu",         \
+         NULL,                                                                                  \
+         CTL_WORDS_NETWORK},                                                                    \
+        {"network-alias", 0, "NAME", "Another name on its first network (repeatable)"},         \
+        {"platform", 0, "OS/ARCH", "Platform of the image, such as linux/arm64"},               \
+        {"publish", 'p', "[IP:][HOST:]CTR[/PROTO]",                                             \
+         "Make a port, or a range such as 8000-8010, reachable from the host (repeatable); "    \
+         "PROTO: tcp or udp"},                                                                  \
+        {"publish-all", 'P', NULL, "Publish all ports that the image exposes"},                 \
+        {"pull", 0, "WHEN", "Fetch the image: always, missing (default) or never",              \
+         "always|missing|never"},                                                               \
+        {"quiet", 'q', NULL, "No progress of the pull"},                                        \
+        {"read-only", 0, NULL, "The root filesystem cannot be written"},                        \
+        {"rm", 0, NULL, "Remove the container when it ends"},                                   \
+        {"stop-signal", 0,                                                                      \
+         "SIGNAL",      "What stop sends (default: the image's, else TERM)",                    \
+         NULL,          CTL_WORDS_SIGNAL},                                                      \
+        {"stop-timeout", 0, "SECONDS", "How long stop waits before KILL (default 10)"},         \
+        {"storage", 0, "NAME", "Storage instance of the profile for its disk"},                 \
+        {"tmpfs", 0, "PATH[:OPTIONS]",                                                          \
+         "Memory filesystem, OPTIONS such as size=64m (repeatable)"},                           \
+        {"tty", 't', NULL, "Give it a terminal"},                                               \
+        {"user", 'u', "USER[:GROUP]", "User, by name or number"},                               \
+        {"workdir", 'w', "PATH", "Working directory"},                                          \
+    {                                                                                           \
+        NULL                                                                                    \
     }
 
 static const struct ctl_option run_options[] = {

@@ -26,6 +26,8 @@ int ctl_show(const json_t *rows, const struct ctl_column *columns, const char *s
 void ctl_columns(FILE *out, char *text);
 /* Prints JSON that a terminal can bear; indent 0: one line. No newline at its end. */
 int ctl_print_json(FILE *out, const json_t *json, int indent, struct ctr_error *err);
+/* "a=1,b=2" of an object of text; only its names if values is off. Caller frees. */
+char *ctl_joined(const json_t *object, bool values);
 /* One document with --format, or as indented JSON without. */
 int ctl_show_document(const json_t *document, const char *format, struct ctr_error *err);
 
@@ -83,6 +85,15 @@ int ctl_upload(struct ctl *ctl, struct ctl_http *http, const char *url, const ch
 /* --- body.c: the options of run, create and exec as the API's documents --- */
 
 json_t *ctl_create_body(const struct ctl *ctl, const char *image, struct ctr_error *err);
+/* The --label options as body's "Labels". */
+int ctl_add_labels(const struct ctl *ctl, json_t *body, struct ctr_error *err);
 json_t *ctl_exec_body(const struct ctl *ctl, struct ctr_error *err);
+
+/* --- networking.c: their options of networks, names and ports --- */
+
+int
+ctl_add_networking(const struct ctl *ctl, json_t *body, json_t *host, struct ctr_error *err);
+/* --ip, --ip6, --mac-address and --alias as Docker's EndpointSettings; new reference. */
+json_t *ctl_endpoint(const struct ctl *ctl, struct ctr_error *err);
 
 #endif

@@ -51,6 +51,22 @@ ctl_columns(FILE *out, char *text)
     }
 }
 
+char *
+ctl_joined(const json_t *object, bool values)
+{
+    struct ctr_buf buf = {0};
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *) object, key, value)
+    {
+        ctr_buf_printf(&buf, "%s%s", buf.length > 0 ? "," : "", key);
+        if (values && json_is_string(value)) {
+            ctr_buf_printf(&buf, "=%s", json_string_value(value));
+        }
+    }
+    return buf.length > 0 ? ctr_buf_take(&buf) : strdup("");
+}
+
 int
 ctl_print_json(FILE *out, const json_t *json, int indent, struct ctr_error *err)
 {

@@ -1,20 +1,7 @@
 /*
- * What the engine says of itself: info, plugins, the profile in force; and the networks' records.
+ * What the engine says of itself: info, plugins, the profile in force.
  */
 #include "core/engine/engine-priv.h"
-
-json_t *
-ctr_engine_network_list(struct ctr_engine *engine, struct ctr_error *err)
-{
-    return ctr_nets_list(engine->nets, err);
-}
-
-json_t *
-ctr_engine_network_inspect(struct ctr_engine *engine, const char *network,
-                           struct ctr_error *err)
-{
-    return ctr_nets_inspect(engine->nets, network, err);
-}
 
 static void
 count_states(struct ctr_engine *engine, int ret[3])

@@ -293,6 +293,14 @@ ctr_container_json(struct ctr_container *c)
         return NULL;
     }
     json_decref(more);
+    struct ctr_error err = CTR_ERROR_INIT;
+    json_t *published = json_object_get(c->network, "published");
+    if (json_object_set_new(json, "endpoints",
+                            ctr_nets_endpoints(c->engine->nets, c->id, &err)) < 0 ||
+        json_object_set_new(json, "published",
+                            published == NULL ? json_array() : json_incref(published)) < 0) {
+        return NULL;
+    }
     return ctr_steal(&json);
 }
 

@@ -31,7 +31,7 @@ expect 1 rmi other/name:2;                   has err "No such image"
 expect 0 inspect web -f '{{.State.Status}} {{json .Config.Tty}}'; same out "running false"
 expect 0 inspect web
 python3 -c 'import json, sys; d = json.load(sys.stdin); assert len(d) == 1 and d[0]["Id"] == sys.argv[1]' "$id" <"$T/out" || fail "inspect"
-expect 1 inspect web nosuch;                 has err "nosuch: no such container or image"; has out "$id"
+expect 1 inspect web nosuch;                 has err "nosuch: no such container, image or network"; has out "$id"
 expect 1 inspect --type image web
 expect 0 image inspect busybox:latest -f '{{index .RepoTags 0}}'; same out busybox:latest
 

@@ -146,7 +146,7 @@ test_create_refused(void **state)
     refused(HOST("\"Binds\":[\"/:/h\"]"), "HostConfig.Binds");
     refused(HOST("\"Privileged\":true"), "HostConfig.Privileged");
     refused(HOST("\"Unknown\":\"x\""), "HostConfig.Unknown");
-    refused(HOST("\"NetworkMode\":\"host\""), "publish ports with -p");
+    refused(HOST("\"NetworkMode\":\"host\""), "publish its ports with -p");
     refused(HOST("\"NetworkMode\":\"container:x\""), "not supported");
     refused(HOST("\"NetworkMode\":\"a/b\""), "not a name");
     refused(HOST("\"RestartPolicy\":{\"Name\":\"always\"}"), "RestartPolicy");
@@ -154,15 +154,164 @@ test_create_refused(void **state)
     refused(HOST("\"Memory\":1.5"), "Memory");
     refused(HOST("\"NanoCpus\":9223372036854775807"), "NanoCpus");
     refused(HOST("\"Tmpfs\":{\"run\":\"\"}"), "Tmpfs");
-    refused(HOST("\"PortBindings\":{\"80/tcp\":[{\"HostIp\":\"::1\",\"HostPort\":\"1\"}]}"),
-            "IPv4");
-    refused(HOST("\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"1-2\"}]}"), "ranges");
     refused(HOST("\"PortBindings\":{\"0/tcp\":[{\"HostPort\":\"1\"}]}"), "PortBindings");
-    refused("{\"Image\":\"i\",\"NetworkingConfig\":{\"EndpointsConfig\":{\"a\":{},\"b\":{}}}}",
-            "one network");
-    refused("{\"Image\":\"i\",\"NetworkingConfig\":{\"EndpointsConfig\":{\"a\":{\"Aliases\":["
-            "\"x\"]}}}}",
-            "Aliases");
+}
+
+/* The spec's endpoints, or the error. */
+static char *
+endpoints(const char *networking, const char *mode)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    CTR_AUTO(free)
+    char *body = ctr_printf("{\"Image\":\"i\",\"NetworkingConfig\":{\"EndpointsConfig\":%s},"
+                            "\"HostConfig\":{\"NetworkMode\":\"%s\"}}",
+                            networking, mode);
+    CTR_AUTO(json) json_t *json = parse(body), *spec = NULL;
+    if (ctr_docker_create_parse(json, "", &spec, &err) < 0) {
+        return strdup(err.msg);
+    }
+    const json_t *list = json_object_get(spec, "endpoints");
+    char *text = list == NULL ? strdup("none") : json_dumps(list, JSON_COMPACT);
+    json_decref(spec);
+    return text;
+}
+
+static void
+test_endpoints(void **state)
+{
+    static const struct {
+        const char *networking, *mode, *wanted;
+    } cases[] = {
+        {"{}", "", "[{\"network\":\"default\"}]"},
+        {"{}", "bridge", "[{\"network\":\"default\"}]"},
+        {"{\"bridge\":null}", "default", "[{\"network\":\"default\"}]"},
+        {"{\"front\":{}}", "default", "[{\"network\":\"front\"}]"},
+        {"{\"a\":{},\"b\":null}", "b", "[{\"network\":\"b\"},{\"network\":\"a\"}]"},
+        {"{\"a\":{}}", "c", "[{\"network\":\"c\"},{\"network\":\"a\"}]"},
+        {"{\"a\":{\"Aliases\":[\"x\",\"x\",\"y_1\"],\"Links\":[\"p:q\"]}}", "a",
+         "[{\"network\":\"a\",\"aliases\":[\"x\",\"y_1\"]}]"},
+        {"{\"a\":{\"IPAMConfig\":{\"IPv4Address\":\"10.0.0.5\",\"IPv6Address\":\"FD00::5\"},"
+         "\"MacAddress\":\"02:42:0A:00:00:05\",\"DriverOpts\":{"
+         "\"com.docker.network.driver.mtu\":\"1400\"}}}",
+         "a",
+         "[{\"network\":\"a\",\"ip\":\"10.0.0.5\",\"ip6\":\"fd00::5\","
+         "\"mac\":\"02:42:0a:00:00:05\",\"mtu\":1400}]"},
+        {"{}", "none", "none"},
+        {"{\"none\":{}}", "none", "none"},
+        {"{\"a\":{}}", "none", "cannot be combined with network a"},
+        {"{\"none\":{}}", "a", "cannot be combined"},
+        {"{\"default\":{},\"bridge\":{}}", "default", "named twice"},
+        {"{\"host\":{}}", "default", "publish its ports with -p"},
+        {"{\"a\":[]}", "a", "[{\"network\":\"a\"}]"},
+        {"{\"a\":[1]}", "a", "must be an object"},
+        {"{\"a\":{\"Aliases\":\"x\"}}", "a", "must be a list"},
+        {"{\"a\":{\"Aliases\":[\"a b\"]}}", "a", "not a host name"},
+        {"{\"a\":{\"Aliases\":[\"b,ip=1.2.3.4\"]}}", "a", "not a host name"},
+        {"{\"a\":{\"IPAMConfig\":{\"IPv4Address\":\"10.0.0\"}}}", "a",
+         "network a: IPv4Address: ip=\"10.0.0\""},
+        {"{\"a\":{\"IPAMConfig\":{\"IPv4Address\":7}}}", "a", "must be a text"},
+        {"{\"a\":{\"IPAMConfig\":{\"LinkLocalIPs\":[\"169.254.1.1\"]}}}", "a", "LinkLocalIPs"},
+        {"{\"a\":{\"DriverOpts\":{\"x\":\"y\"}}}", "a", "DriverOpts: x is not known"},
+    };
+    for (size_t i = 0; i < CTR_LENGTH(cases); i++) {
+        CTR_AUTO(free) char *got = endpoints(cases[i].networking, cases[i].mode);
+        if (strstr(got, cases[i].wanted) == NULL) {
+            fail_msg("%s, %s: %s", cases[i].networking, cases[i].mode, got);
+        }
+    }
+    accepted("{\"Image\":\"i\",\"MacAddress\":\"02:00:00:00:00:01\"}", "endpoints",
+             "[{\"mac\":\"02:00:00:00:00:01\",\"network\":\"default\"}]");
+}
+
+static void
+test_names(void **state)
+{
+    accepted(HOST("\"Dns\":[\"192.0.2.53\",\"fd00::53\"]"), "dns",
+             "[\"192.0.2.53\",\"fd00::53\"]");
+    accepted(HOST("\"DnsSearch\":[\"a.b\"]"), "dns_search", "[\"a.b\"]");
+    accepted(HOST("\"DnsOptions\":[\"ndots:2\"]"), "dns_options", "[\"ndots:2\"]");
+    accepted(HOST("\"ExtraHosts\":[\"a=10.0.0.1\",\"b:host-gateway\"]"), "extra_hosts",
+             "[\"a:10.0.0.1\",\"b:host-gateway\"]");
+    refused(HOST("\"Dns\":[\"example.com\"]"), "not an IP address");
+    refused(HOST("\"Dns\":\"192.0.2.53\""), "list of strings");
+    refused(HOST("\"DnsSearch\":[\"a\\nnameserver 1.2.3.4\"]"), "one word");
+    refused(HOST("\"DnsOptions\":[3]"), "one word");
+    refused(HOST("\"ExtraHosts\":[\"a\"]"), "want NAME:ADDRESS");
+    accepted(HOST("\"PortBindings\":{\"80/tcp\":[{\"HostIp\":\"::1\",\"HostPort\":\"1-2\"}]}"),
+             "publish",
+             "[{\"host_address\":\"::1\",\"host_port\":1,\"host_port_end\":2,\"port\":80,"
+             "\"proto\":\"tcp\"}]");
+    refused(HOST("\"PortBindings\":{\"80/sctp\":[{\"HostPort\":\"1\"}]}"), "tcp or udp");
+}
+
+/* Docker's document of a network into ours, or the error. */
+static char *
+network_of(const char *members)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    CTR_AUTO(free)
+    char *body = ctr_printf("{\"Name\":\"n\"%s%s}", *members ? "," : "", members);
+    CTR_AUTO(json) json_t *json = parse(body), *request = NULL;
+    if (ctr_docker_network_parse(json, &request, &err) < 0) {
+        return strdup(err.msg);
+    }
+    char *text = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    return text;
+}
+
+#define NOTHING "{\"name\":\"n\",\"ipv6\":false,\"internal\":false,\"options\":{}"
+#define POOL(members) "\"IPAM\":{\"Config\":[{" members "}]}"
+#define OPTION(key, value) "\"Options\":{\"" key "\":\"" value "\"}"
+
+static void
+test_network_create(void **state)
+{
+    static const char *const cases[][2] = {
+        {"", NOTHING "}"},
+        /* what Compose 1.29 sends */
+        {"\"Driver\":null,\"Options\":null,\"IPAM\":null,\"CheckDuplicate\":true,"
+         "\"Internal\":false,\"EnableIPv6\":false,\"Labels\":{\"a\":\"b\"},"
+         "\"Attachable\":true",
+         NOTHING ",\"labels\":{\"a\":\"b\"}}"},
+        {"\"Driver\":\"bridge\"", NOTHING "}"},
+        {"\"Driver\":\"passt\"", "\"driver\":\"passt\""},
+        {"\"Driver\":\"overlay\"", "driver overlay is not supported"},
+        {"\"Driver\":\"macvlan\"", "driver macvlan is not supported"},
+        {"\"Scope\":\"swarm\"", "swarm"},
+        {"\"Internal\":true", "\"internal\":true"},
+        {POOL("\"Subnet\":\"10.9.0.0/24\",\"Gateway\":\"10.9.0.9\",\"IPRange\":null"),
+         "\"subnet\":\"10.9.0.0/24\",\"gateway\":\"10.9.0.9\""},
+        {POOL("\"Subnet\":\"fd00:9::/64\""), "\"ipv6\":true"},
+        {POOL("\"Subnet\":\"10.9.0.0/24\",\"IPRange\":\"10.9.0.0/28\""), "IPRange"},
+        {POOL("\"Gateway\":\"10.9.0.9\""), "without its subnet"},
+        {POOL("\"Subnet\":\"10.9.0.0/24\",\"AuxiliaryAddresses\":{\"a\":\"10.9.0.7\"}"),
+         "AuxiliaryAddresses"},
+        {POOL("\"Subnet\":\"10.9.0.0/24\"},{\"Subnet\":\"10.8.0.0/24\""), "one subnet of IPv4"},
+        {"\"IPAM\":{\"Driver\":\"dhcp\"}", "driver dhcp is not known"},
+        {OPTION("com.docker.network.driver.mtu", "1400"), "\"mtu\":1400"},
+        {OPTION("com.docker.network.driver.mtu", "x"), "not a number"},
+        {OPTION("com.docker.network.bridge.enable_icc", "false"), "\"isolated\":true"},
+        {OPTION("com.docker.network.bridge.enable_ip_masquerade", "true"), NOTHING "}"},
+        {OPTION("com.docker.network.bridge.enable_ip_masquerade", "false"), "Internal"},
+        {OPTION("com.docker.network.bridge.name", "br0"), "is not supported"},
+        {OPTION("ctr.isolated", "true"), "\"isolated\":true"},
+        {OPTION("ctr.isolated", "yes"), "true or false"},
+        {OPTION("ctr.plugin", "bridge"), "\"driver\":\"bridge\""},
+        {OPTION("ctr.egress", "deny"), "\"egress\":\"deny\""},
+        {OPTION("ctr.allow", "a.b:443, 10.0.0.0/8"), "\"allow\":[\"a.b:443\",\"10.0.0.0/8\"]"},
+        {OPTION("ctr.allow", "a.b:x"), "a.b:x"},
+        {OPTION("ctr.egres", "deny"), "nearest is ctr.egress"},
+        {OPTION("bridge", "br7"), "\"options\":{\"bridge\":\"br7\"}"},
+        {"\"Options\":{\"a\":1}", "must be a text"},
+        {"\"Labels\":{\"a\":1}", "must be a text"},
+    };
+    for (size_t i = 0; i < CTR_LENGTH(cases); i++) {
+        CTR_AUTO(free) char *got = network_of(cases[i][0]);
+        if (strstr(got, cases[i][1]) == NULL) {
+            fail_msg("%s: %s", cases[i][0], got);
+        }
+    }
 }
 
 static void
@@ -300,10 +449,15 @@ test_words(void **state)
 {
     json_t *c = parse(
         "{\"id\":\"abc\",\"name\":\"web\",\"state\":\"running\",\"spec\":{\"image\":\"demo\","
-        "\"network\":\"default\"},"
-        "\"args\":[\"sh\",\"-c\",\"echo "
-        "hi\"],\"network\":{\"address\":\"10.88.0.2\",\"published\":"
-        "[{\"proto\":\"tcp\",\"host_address\":\"0.0.0.0\",\"host_port\":8080,\"port\":80}]}}");
+        "\"network\":\"default\",\"expose\":[\"80/tcp\",\"81/tcp\"],"
+        "\"endpoints\":[{\"network\":\"default\",\"ip\":\"10.88.0.2\"}]},"
+        "\"args\":[\"sh\",\"-c\",\"echo hi\"],"
+        "\"endpoints\":[{\"network\":\"default\",\"network_id\":\"ff\",\"address\":"
+        "\"10.88.0.2\",\"prefix\":24,\"address6\":\"fd00::2\",\"prefix6\":64,\"aliases\":["
+        "\"x\"]},"
+        "{\"network\":\"back\",\"address\":\"10.89.0.2\"}],"
+        "\"published\":[{\"proto\":\"tcp\",\"host_address\":\"0.0.0.0\",\"host_port\":8080,"
+        "\"host_port_end\":8090,\"port\":80}]}");
     json_t *summary = docker_summary(c), *whole = docker_container(c);
     assert_string_equal(ctr_json_str(summary, "Command", ""), "sh -c 'echo hi'");
     assert_string_equal(json_string_value(json_array_get(json_object_get(summary, "Names"), 0)),
@@ -313,19 +467,44 @@ test_words(void **state)
     assert_true(ctr_json_bool(json_object_get(whole, "State"), "Running", false));
     json_t *settings = json_object_get(whole, "NetworkSettings");
     assert_string_equal(ctr_json_str(settings, "IPAddress", ""), "10.88.0.2");
-    assert_non_null(json_object_get(json_object_get(settings, "Ports"), "80/tcp"));
+    json_t *ports = json_object_get(settings, "Ports");
+    json_t *bound = json_array_get(json_object_get(ports, "80/tcp"), 0);
+    assert_string_equal(ctr_json_str(bound, "HostPort", ""), "8080");
+    assert_true(json_is_null(json_object_get(ports, "81/tcp")));
+    json_t *networks = json_object_get(settings, "Networks");
+    json_t *first = json_object_get(networks, "default");
+    assert_string_equal(ctr_json_str(json_object_get(networks, "back"), "IPAddress", ""),
+                        "10.89.0.2");
+    assert_string_equal(ctr_json_str(first, "NetworkID", ""), "ff");
+    assert_string_equal(ctr_json_str(first, "GlobalIPv6Address", ""), "fd00::2");
+    assert_string_equal(ctr_json_str(json_object_get(first, "IPAMConfig"), "IPv4Address", ""),
+                        "10.88.0.2");
+    CTR_AUTO(free)
+    char *names = json_dumps(json_object_get(first, "DNSNames"), JSON_COMPACT);
+    assert_string_equal(names, "[\"web\",\"x\",\"abc\"]");
+    json_decref(whole);
+    /* one that does not run has its networks and no addresses */
+    (void) json_object_set_new(c, "state", json_string("exited"));
+    whole = docker_container(c);
+    first = json_object_get(
+        json_object_get(json_object_get(whole, "NetworkSettings"), "Networks"), "default");
+    assert_string_equal(ctr_json_str(first, "NetworkID", ""), "ff");
+    assert_string_equal(ctr_json_str(first, "IPAddress", "?"), "");
     json_decref(summary);
     json_decref(whole);
     /* nothing at all still gives documents, never a crash */
     json_t *empty = json_object();
-    json_t *(*const words[])(const json_t *) = {
-        docker_container, docker_summary, docker_image, docker_image_summary,
-        docker_network,   docker_info,    docker_event};
+    json_t *(*const words[])(const json_t *) = {docker_container, docker_summary,
+                                                docker_image,     docker_image_summary,
+                                                docker_info,      docker_event};
     for (size_t i = 0; i < CTR_LENGTH(words); i++) {
         json_t *said = words[i](empty);
         assert_true(json_is_object(said));
         json_decref(said);
     }
+    json_t *network = docker_network(empty, NULL);
+    assert_true(json_is_object(json_object_get(network, "IPAM")));
+    json_decref(network);
     json_decref(empty);
     json_decref(c);
     c = parse("{\"references\":[\"busybox:latest\",\"localhost:5000/a/"
@@ -447,6 +626,9 @@ main(void)
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_create_refused),
+        cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_network_create),
         cmocka_unit_test(test_exec),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_docker_auth),
