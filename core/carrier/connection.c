@@ -227,8 +227,8 @@ serve(struct ctr_connection *c, const char *line, size_t length, int take_fd)
     json_t *answer = request != NULL ? answer_to(c, &exchange)
                                      : json_pack("{s:{s:i, s:s}}", "error", "code",
                                                  (int) err.code, "message", err.msg);
+    ctr_auto_fd(&exchange.fd); /* nobody's: gone before the answer says so */
     int code = answer == NULL ? -ENOMEM : send_line(c, answer, exchange.ret_fd);
-    ctr_auto_fd(&exchange.fd);
     ctr_auto_fd(&exchange.ret_fd);
     return code == 0 && c->capture != NULL ? ctr_capture_head(c->capture) : code;
 }

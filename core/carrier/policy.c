@@ -13,6 +13,7 @@
 #define N_NAMES 1024
 #define MIN_SECONDS 10
 #define MAX_SECONDS 86400
+#define WARN_NS INT64_C(60000000000)
 
 struct rule {
     struct ctr_address address;
@@ -33,6 +34,7 @@ struct ctr_policy {
     size_t n_list;
     struct rule rules[MAX_RULES]; /* those made by names */
     size_t n_rules;
+    int64_t warned_ns;
     struct named names[N_NAMES]; /* by a hash of the address; the later one stays */
 };
 
@@ -191,7 +193,8 @@ open_address(struct ctr_policy *p, size_t entry, const char *name,
         code = make_rule(p, address, address->family == 4 ? 32 : 128, p->list[entry].port,
                          seconds, &err);
     }
-    if (code != 0) {
+    if (code != 0 && now_ns - p->warned_ns >= WARN_NS) { /* guests can bring this about */
+        p->warned_ns = now_ns;
         ctr_log(CTR_LEVEL_WARN, "event=allow-failed name=%s address=%s error=\"%s\"", name,
                 ctr_address_format(address, text), err.msg);
     }
