@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <linux/vhost.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #endif
@@ -249,23 +251,58 @@ add_fixed_devices(struct command *command, const char *bus)
     command_add(command, "virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus);
 }
 
+/* The kernel's own end of a tap, where it has one that works: frames then do not pass through QEMU. */
+static int
+open_vhost(void)
+{
+#ifdef __linux__
+    uint64_t features;
+    int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && ioctl(fd, VHOST_GET_FEATURES, &features) != 0) {
+        (void) close(fd);
+        fd = -1;
+    }
+    return fd;
+#else
+    return -1;
+#endif
+}
+
+static void
+add_tap(struct command *command, unsigned index, int fd)
+{
+    int vhost = open_vhost();
+    int n = vhost < 0 ? vhost : command_pass_fd(command, vhost);
+    command_add(command, "-netdev");
+    if (n < 0) {
+        command_add(command, "tap,id=net%u,fd=%d", index, fd);
+    } else {
+        command_add(command, "tap,id=net%u,fd=%d,vhost=on,vhostfd=%d", index, fd, n);
+    }
+}
+
 static int
 add_port(struct command *command, int take_fd, const struct ctr_port *port,
          const uint8_t mac[6], unsigned index, const char *bus, struct ctr_error *err)
 {
-    if (port->kind != CTR_PORT_DGRAM || take_fd < 0) {
+    if ((port->kind & QEMU_PORTS) == 0 || take_fd < 0) {
         if (take_fd >= 0) {
             (void) close(take_fd);
         }
-        return ctr_fail(err, -ENOTSUP, "network port kind %u: QEMU is given datagram sockets",
+        return ctr_fail(err, -ENOTSUP,
+                        "network port kind %u: QEMU is given taps and datagram sockets",
                         port->kind);
     }
     int n = command_pass_fd(command, take_fd);
     if (n < 0) {
         return ctr_fail(err, n, "too many network ports");
     }
-    command_add(command, "-netdev");
-    command_add(command, "dgram,id=net%u,local.type=fd,local.str=%d", index, n);
+    if (port->kind == CTR_PORT_TAP) {
+        add_tap(command, index, n);
+    } else {
+        command_add(command, "-netdev");
+        command_add(command, "dgram,id=net%u,local.type=fd,local.str=%d", index, n);
+    }
     command_add(command, "-device");
     command_add(command,
                 "virtio-net-%s,netdev=net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u%s",

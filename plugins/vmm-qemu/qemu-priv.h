@@ -49,6 +49,12 @@ uint64_t qemu_tsc_khz(struct tick since);
 
 /* --- command.c --- */
 
+#ifdef __linux__
+#define QEMU_PORTS (CTR_PORT_DGRAM | CTR_PORT_TAP)
+#else
+#define QEMU_PORTS CTR_PORT_DGRAM
+#endif
+
 #define MAX_ARGS 2200
 #define MAX_FDS 1020 /* a disk of many extents needs one for each */
 

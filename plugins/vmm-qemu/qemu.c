@@ -86,7 +86,7 @@ qemu_info(void *self, const char *arch, struct ctr_vmm_info *ret, struct ctr_err
         .size = sizeof info,
         .caps = CTR_VMM_PAUSE | CTR_VMM_SET_MEMORY | CTR_VMM_DISCARD | CTR_VMM_FREE_PAGES |
                 CAN_VMDK | (plan.accel != ACCEL_TCG ? (uint32_t) CTR_VMM_HARDWARE : 0u),
-        .port_kinds = CTR_PORT_DGRAM,
+        .port_kinds = QEMU_PORTS,
         .max_cpus = 64,
         .max_disks = 16,
     };
