@@ -315,7 +315,7 @@ expect_proto(struct net *net, int fd, uint8_t proto, struct frame *ret)
 {
     do {
         expect(net, fd, ret);
-    } while (ret->parsed.type != SW_TYPE_IPV4 || ret->parsed.proto != proto);
+    } while (ret->parsed.proto != proto);
 }
 
 static inline void
