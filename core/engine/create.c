@@ -118,24 +118,15 @@ check_host(struct ctr_engine *engine, const char *arch, const json_t *spec,
 }
 
 static int
-check_network(struct ctr_engine *engine, const json_t *spec, struct ctr_error *err)
+check_network(const json_t *spec, struct ctr_error *err)
 {
-    const char *network = ctr_json_str(spec, "network", "default");
-    json_t *publish = json_object_get(spec, "publish");
-    if (strcmp(network, "none") == 0 && json_array_size(publish) > 0) {
-        return ctr_fail(err, -EINVAL, "ports cannot be published without a network");
-    }
-    if (strcmp(network, "none") == 0 || strcmp(network, "default") == 0) {
-        return 0;
-    }
-    CTR_AUTO(json) json_t *found = ctr_nets_inspect(engine->nets, network, err);
-    if (found == NULL) {
-        return ctr_fail(err, -EINVAL, "network %.64s not found: use default or none", network);
-    }
-    return 0;
+    return strcmp(ctr_json_str(spec, "network", ""), "none") == 0 &&
+                   json_array_size(json_object_get(spec, "publish")) > 0
+               ? ctr_fail(err, -EINVAL, "ports cannot be published without a network")
+               : 0;
 }
 
-/* Record, unpacked image, folder and disk. */
+/* Record, addresses, unpacked image, folder and disk. */
 static int
 make_parts(struct ctr_container *container, const struct ctr_image *image,
            struct ctr_error *err)
@@ -150,6 +141,9 @@ make_parts(struct ctr_container *container, const struct ctr_image *image,
     if (ctr_container_save(container, "creating", err) < 0 ||
         ctr_mkdirs(container->folder, 0700, err) < 0) {
         return ctr_engine_internal(err);
+    }
+    if (ctr_container_join(container, err) < 0) {
+        return err->code;
     }
     if (ctr_image_unpack(engine->images, image, storage, NULL, err) < 0) {
         (void) ctr_engine_internal(err);
@@ -211,8 +205,7 @@ create_from(struct ctr_container *container, const json_t *request,
     struct ctr_engine *engine = container->engine;
     if (fill(container, request, image, err) < 0 ||
         check_host(engine, image->platform.arch, container->spec, ret_probe, err) < 0 ||
-        check_network(engine, container->spec, err) < 0 ||
-        make_parts(container, image, err) < 0) {
+        check_network(container->spec, err) < 0 || make_parts(container, image, err) < 0) {
         return err->code;
     }
     return 0;
@@ -238,11 +231,10 @@ ctr_engine_container_create(struct ctr_engine *engine, const char *name, const j
     }
     if (rc < 0 && container->spec != NULL) {
         struct ctr_error left = CTR_ERROR_INIT;
+        ctr_container_dispose(engine, container->id); /* known by its record until then */
         if (ctr_record_remove(engine->store, "container", container->id, &left) < 0) {
             ctr_log(CTR_LEVEL_ERROR, "container=%.12s error=\"%s\"", container->id, left.msg);
         }
-        ctr_container_dispose(engine, container->id,
-                              ctr_json_str(container->spec, "network", NULL));
     }
     ctr_engine_lock(engine);
     if (rc < 0) {
@@ -258,6 +250,22 @@ ctr_engine_container_create(struct ctr_engine *engine, const char *name, const j
     if (rc == 0) {
         *ret_warnings = warnings_of(engine, probe);
     }
+    return rc;
+}
+
+/* Record and names on the networks; on failure both are as they were. */
+static int
+save_name(struct ctr_container *container, const char *old, struct ctr_error *err)
+{
+    struct ctr_nets *nets = container->engine->nets;
+    pthread_mutex_lock(&container->net_lock);
+    int rc = ctr_nets_rename(nets, container->id, container->name, err);
+    rc = rc < 0 ? ctr_engine_internal(err) : ctr_container_save(container, "ready", err);
+    if (rc < 0) {
+        struct ctr_error left = CTR_ERROR_INIT;
+        (void) ctr_nets_rename(nets, container->id, old, &left);
+    }
+    pthread_mutex_unlock(&container->net_lock);
     return rc;
 }
 
@@ -288,7 +296,7 @@ ctr_engine_container_rename(struct ctr_engine *engine, const char *ref, const ch
     } else {
         container->name = ctr_steal(&fresh);
         ctr_engine_unlock(engine);
-        rc = ctr_container_save(container, "ready", err);
+        rc = save_name(container, old, err);
         ctr_engine_lock(engine);
         fresh = rc < 0 ? container->name : old;
         container->name = rc < 0 ? old : container->name;

@@ -4,8 +4,8 @@
  * `lock` guards every field that is not set once in ctr_engine_create. A container is in the table from its create call on and
  * is freed when it is out of the table and nobody holds it (refs). `busy` names the one operation that runs on it outside of
  * the lock. A link is the control connection to its sandbox and belongs to the loop's thread; `live` tells the others that a
- * sandbox process may exist. Lock order: engine lock, then nothing (the store and others have locks of their own, and are
- * called outside of ours, except for ctr_nets, never).
+ * sandbox process may exist. Lock order: net_lock of a container, engine lock, then nothing (the store, ctr_nets and others have
+ * locks of their own, and are called outside of ours).
  */
 #ifndef CTR_ENGINE_PRIV_H
 #define CTR_ENGINE_PRIV_H
@@ -42,7 +42,7 @@ struct ctr_container {
     char *arch;    /* the machine's */
     bool tty, auto_remove;
 
-    const char *busy; /* NULL, or "create", "start", "remove", "rename" */
+    const char *busy; /* NULL, or what is done with it: "create", "start", "remove", … */
     bool ready;       /* create is over: listed and found */
     bool removed;     /* out of the table */
     bool forgotten;   /* its record is gone for good; under record_lock */
@@ -52,14 +52,13 @@ struct ctr_container {
     char reason[24];
     char error[512];
     unsigned exits; /* ends seen, for waiting on the next one */
-    json_t *network;
     char vmm[64], accel[24];
     bool hardware;
 
-    bool live;       /* a sandbox process may exist */
-    bool ended;      /* this run's end is recorded */
-    bool disconnect; /* the network port must be given back when the sandbox is gone */
-    bool queued;     /* waits for the janitor */
+    bool live;      /* a sandbox process may exist */
+    bool ended;     /* this run's end is recorded */
+    bool networked; /* its network ports must be given back when the sandbox is gone */
+    bool queued;    /* waits for the janitor */
     struct ctr_container *queue_next;
     int start_result; /* while starting: 1 not known yet, 0 runs, else a negative code */
     int start_exit;
@@ -68,6 +67,7 @@ struct ctr_container {
     struct ctr_link *link;
     struct ctr_pending *pending;
     size_t n_pending;
+    pthread_mutex_t net_lock; /* around each call of ctr_nets for it: they come one at a time */
 };
 
 struct ctr_exec {
@@ -123,8 +123,8 @@ struct ctr_engine {
     json_t *events[CTR_EVENTS_KEPT];
     uint64_t n_events;
     struct ctr_container *queue; /* for the janitor, held */
-    pthread_t janitor;
-    bool has_janitor;
+    pthread_t janitor, mender;
+    bool has_janitor, has_mender;
     bool quit, warned;
 
     pthread_mutex_t probe_lock;
@@ -161,6 +161,9 @@ struct ctr_container *ctr_container_new(struct ctr_engine *engine, const char *i
 /* Locked: the container that `ref` means, held; NULL with -ENOENT or -EINVAL (ambiguous). */
 struct ctr_container *
 ctr_container_find(struct ctr_engine *engine, const char *ref, struct ctr_error *err);
+/* Not locked: the ID of the container that `ref` means. */
+int ctr_container_id(struct ctr_engine *engine, const char *ref, char ret_id[65],
+                     struct ctr_error *err);
 void ctr_container_hold(struct ctr_container *container);    /* locked */
 void ctr_container_release(struct ctr_container *container); /* locked; takes NULL */
 void ctr_container_insert(struct ctr_container *container);  /* locked */
@@ -205,9 +208,9 @@ int ctr_spec_merge(const json_t *request, const json_t *image_config, const char
 json_t *ctr_spec_env(const json_t *spec, bool tty, const json_t *extra);
 
 /* --- stop.c --- */
-/* Disk, address and folder of a container that has no record (any more). network NULL: not known. What fails is logged and
- * left to the next start. Not locked. */
-void ctr_container_dispose(struct ctr_engine *engine, const char *id, const char *network);
+/* Disk, addresses and folder of a container that has no record (any more). What fails is logged and left to the next start. Not
+ * locked. */
+void ctr_container_dispose(struct ctr_engine *engine, const char *id);
 /* Removes a container that was claimed with "remove". Not locked. */
 int ctr_container_finish_remove(struct ctr_container *container, struct ctr_error *err);
 
@@ -220,8 +223,11 @@ void ctr_container_after_end(struct ctr_container *container);
 /* --- machine.c --- */
 struct ctr_launch {
     struct ctr_container *container;
-    json_t *disks, *published;
-    struct ctr_old_attachment port;
+    json_t *disks;
+    json_t *network; /* the guest's */
+    struct ctr_attachment *ports;
+    size_t n_ports;
+    int64_t spare_ports;
     int control, log_fd, lock_fd; /* the daemon's end of fd 3 */
     int sandbox_control;          /* the sandbox's end */
     struct ctr_pending *pending;
@@ -248,10 +254,40 @@ void ctr_container_set_exit(struct ctr_container *container, int code, const cha
  * caller owns the fd. Not locked. */
 int ctr_sandbox_call(struct ctr_container *container, const json_t *request, json_t **ret_ok,
                      struct ctr_error *err);
+/* The same, when the answer brings a descriptor, which the caller owns; the connection is closed. */
+int ctr_sandbox_take(struct ctr_container *container, const json_t *request, int *ret_fd,
+                     struct ctr_error *err);
+/* The same, for what only has to be done. */
+int ctr_sandbox_do(struct ctr_container *container, const json_t *request, json_t **ret_ok,
+                   struct ctr_error *err);
 /* Ends a sandbox process by its identity, with its group. */
 void ctr_sandbox_kill(pid_t pid, uint64_t start_time);
 
+/* --- endpoint.c: a container's networks; not locked --- */
+/* Joins all networks of its spec; on failure it may be on some. */
+int ctr_container_join(struct ctr_container *container, struct ctr_error *err);
+/* A container of an older data root gets its endpoint. */
+int ctr_container_migrate(struct ctr_container *container, struct ctr_error *err);
+/* Ports for a start, and what the guest is told. */
+int ctr_container_net_up(struct ctr_launch *launch, struct ctr_error *err);
+/* Found running: as it was. */
+int ctr_container_net_adopt(struct ctr_container *container, struct ctr_error *err);
+int ctr_container_net_down(struct ctr_container *container, struct ctr_error *err);
+/* Adds "endpoints" and "published" to what ctr_container_json gave. */
+int ctr_container_add_endpoints(struct ctr_engine *engine, json_t *container,
+                                struct ctr_error *err);
+
+/* --- connect.c --- */
+/* Finishes or undoes what the daemon's end interrupted, for all that run; on a thread of its own. */
+int ctr_mender_start(struct ctr_engine *engine, struct ctr_error *err);
+void ctr_mender_stop(struct ctr_engine *engine);
+
+/* --- networks.c --- */
+struct ctr_nets_hooks ctr_engine_net_hooks(struct ctr_engine *engine);
+
 /* --- events.c --- */
+/* Locked. Takes the event, which may be NULL. */
+void ctr_engine_tell(struct ctr_engine *engine, json_t *take_event);
 /* Locked. */
 void ctr_engine_event(struct ctr_engine *engine, const char *type, const char *action,
                       const char *id, const char *name, const char *image, int exit_code);

@@ -155,7 +155,7 @@ sweep_folders(struct ctr_engine *engine, const char *root)
             }
         } else if (gone) {
             ctr_log(CTR_LEVEL_INFO, "container=%.12s swept=yes", id);
-            ctr_container_dispose(engine, id, NULL);
+            ctr_container_dispose(engine, id);
         } else if (!is_known(engine, id)) {
             ctr_log(CTR_LEVEL_WARN, "folder=%s/%s error=\"no record of it, left alone\"", root,
                     entry->d_name);
@@ -216,7 +216,7 @@ restore_containers(struct ctr_engine *engine, struct ctr_error *err)
     for (struct ctr_container *next, *c = engine->containers; c != NULL; c = next) {
         next = c->next;
         struct ctr_error left = CTR_ERROR_INIT;
-        if (ctr_link_adopt(c, &left) < 0) {
+        if (ctr_container_migrate(c, &left) < 0 || ctr_link_adopt(c, &left) < 0) {
             ctr_log(CTR_LEVEL_ERROR, "container=%.12s error=\"%s\"", c->id, left.msg);
         }
     }
@@ -227,6 +227,7 @@ static int
 open_all(struct ctr_engine *engine, struct ctr_error *err)
 {
     const struct ctr_conf *conf = engine->conf;
+    struct ctr_nets_hooks hooks = ctr_engine_net_hooks(engine);
     if (ctr_platform_parse(conf->engine.platform, &engine->platform, err) < 0 ||
         ctr_mkdirs(conf->engine.data, 0700, err) < 0 ||
         ctr_mkdirs(conf->engine.run, 0700, err) < 0 ||
@@ -236,13 +237,13 @@ open_all(struct ctr_engine *engine, struct ctr_error *err)
     if (ctr_engine_plugins_load(engine, err) < 0 || open_storages(engine, err) < 0 ||
         ctr_chain_open(conf, &engine->chain, err) < 0 ||
         ctr_images_create(engine->store, conf, engine->chain, &engine->images, err) < 0 ||
-        ctr_nets_create(engine->store, conf, NULL, &engine->nets, err) < 0) {
+        ctr_nets_create(engine->store, conf, &hooks, &engine->nets, err) < 0) {
         return err->code;
     }
     if (ctr_janitor_start(engine, err) < 0) {
         return err->code;
     }
-    return restore_containers(engine, err);
+    return restore_containers(engine, err) < 0 ? err->code : ctr_mender_start(engine, err);
 }
 
 int
@@ -309,6 +310,7 @@ ctr_engine_destroy(struct ctr_engine *engine)
         return;
     }
     ctr_engine_quit(engine);
+    ctr_mender_stop(engine);
     ctr_janitor_stop(engine);
     for (struct ctr_container *c = engine->containers; c != NULL; c = c->next) {
         struct ctr_link *link = c->link; /* nobody else is left to touch it */

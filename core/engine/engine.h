@@ -62,12 +62,12 @@ int ctr_engine_container_resize(struct ctr_engine *engine, const char *ref, int 
                                 struct ctr_error *err);
 /* {"id","name","spec":{as merged with the image},"args":[…],"image":{"reference","id","digest","chain_id"},"state":"created|running|exited",
  *  "busy":TEXT,"created_at":NS,"started_at":NS,"finished_at":NS,"exit_code":N,"reason":TEXT,"error":TEXT,"pid":N,
- *  "endpoints":[…as ctr_nets_endpoints],"published":[…], "vmm":TEXT,"accel":TEXT,"hardware":B,"folder":PATH}; new reference. */
+ *  "endpoints":[…as ctr_nets_endpoints],"published":[…while it is up], "vmm":TEXT,"accel":TEXT,"hardware":B,"folder":PATH}; new reference. */
 json_t *
 ctr_engine_container_inspect(struct ctr_engine *engine, const char *ref, struct ctr_error *err);
 /* The same for all, newest first. */
 json_t *ctr_engine_container_list(struct ctr_engine *engine, bool all, struct ctr_error *err);
-/* {"memory_host","memory_guest","cpu_ns",…} as the sandbox tells; new reference. */
+/* {"memory_host","memory_guest","cpu_ns",…} as the sandbox tells, and "networks" as ctr_nets_stats; new reference. */
 json_t *
 ctr_engine_container_stats(struct ctr_engine *engine, const char *ref, struct ctr_error *err);
 

@@ -9,20 +9,26 @@
 #include <sys/socket.h>
 
 void
-ctr_engine_event(struct ctr_engine *engine, const char *type, const char *action,
-                 const char *id, const char *name, const char *image, int exit_code)
+ctr_engine_tell(struct ctr_engine *engine, json_t *take_event)
 {
-    json_t *event = json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:I}", "type", type, "action", action,
-                              "id", id, "name", name, "image", image, "exit_code", exit_code,
-                              "time", (json_int_t) ctr_now_ns());
-    if (event == NULL) {
+    if (take_event == NULL) {
         return;
     }
     json_t **slot = &engine->events[engine->n_events % CTR_EVENTS_KEPT];
     json_decref(*slot);
-    *slot = event;
+    *slot = take_event;
     engine->n_events++;
     ctr_engine_changed(engine);
+}
+
+void
+ctr_engine_event(struct ctr_engine *engine, const char *type, const char *action,
+                 const char *id, const char *name, const char *image, int exit_code)
+{
+    ctr_engine_tell(engine,
+                    json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:I}", "type", type, "action", action,
+                              "id", id, "name", name, "image", image, "exit_code", exit_code,
+                              "time", (json_int_t) ctr_now_ns()));
 }
 
 void

@@ -1,5 +1,5 @@
 /*
- * What follows the end of a sandbox: its network port goes back, the end is written into the record, and --rm removes.
+ * What follows the end of a sandbox: its network ports go back, the end is written into the record, and --rm removes.
  *
  * One thread of its own, since each step may block and nobody waits for it. Waiters have been told of the exit before: the
  * sandbox's own exit.json is the durable word, the record only repeats it.
@@ -48,13 +48,11 @@ tidy(struct ctr_container *c)
     struct ctr_engine *engine = c->engine;
     struct ctr_error err = CTR_ERROR_INIT;
     settle(c);
-    if (c->disconnect &&
-        ctr_nets_disconnect(engine->nets, ctr_json_str(c->spec, "network", "default"), c->id,
-                            &err) < 0) {
+    if (c->networked && ctr_container_net_down(c, &err) < 0) {
         ctr_log(CTR_LEVEL_WARN, "container=%.12s error=\"%s\"", c->id, err.msg);
     }
     ctr_engine_lock(engine);
-    c->disconnect = c->live && c->disconnect;
+    c->networked = c->live && c->networked;
     c->pid = c->live ? c->pid : 0;
     bool removable = c->auto_remove && c->ready && c->busy == NULL && !c->removed && !c->live &&
                      c->state == CTR_STATE_EXITED;

@@ -335,13 +335,18 @@ adopt_living(struct ctr_container *c, const json_t *state, struct ctr_error *err
         return -EIO;
     }
     c->live = true;
-    c->disconnect = true;
+    c->networked = true;
     int64_t started_at = ctr_json_int(state, "started_at", 0);
     if (started_at > 0) {
         c->state = CTR_STATE_RUNNING;
         c->started_at = started_at;
     }
     ctr_log(CTR_LEVEL_INFO, "container=%.12s found=running pid=%d", c->id, (int) c->pid);
+    struct ctr_error why = CTR_ERROR_INIT;
+    if (ctr_container_net_adopt(c, &why) < 0) {
+        ctr_log(CTR_LEVEL_WARN, "container=%.12s networks=missing error=\"%s\"", c->id,
+                why.msg);
+    }
     return ctr_link_create(c, fd, err);
 }
 
@@ -369,7 +374,7 @@ ctr_link_adopt(struct ctr_container *c, struct ctr_error *err)
                                "the container's sandbox ended while the engine was away", 0);
     }
     if (news || (c->auto_remove && c->state == CTR_STATE_EXITED)) {
-        c->disconnect = true;
+        c->networked = true;
         ctr_container_after_end(c);
     }
     ctr_engine_unlock(c->engine);
@@ -396,16 +401,17 @@ explain(struct ctr_container *c, int code, struct ctr_error *err)
     return ctr_prefix(err, "the sandbox of container %.12s cannot be reached", c->id);
 }
 
-int
-ctr_sandbox_call(struct ctr_container *container, const json_t *request, json_t **ret_ok,
-                 struct ctr_error *err)
+/* ret_fd NULL: no descriptor is expected. */
+static int
+call(struct ctr_container *container, const json_t *request, json_t **ret_ok, int *ret_fd,
+     struct ctr_error *err)
 {
     CTR_AUTO(free) char *path = ctr_container_socket(container);
     CTR_AUTO(fd) int fd = path == NULL ? -1 : ctr_unix_connect(path, err);
     if (fd < 0 || ctr_unix_check_peer(fd, err) < 0) {
         return explain(container, -EIO, err);
     }
-    CTR_AUTO(json) json_t *reply = ctr_unix_call(fd, request, 30000, NULL, err);
+    CTR_AUTO(json) json_t *reply = ctr_unix_call(fd, request, 30000, ret_fd, err);
     if (reply == NULL) {
         bool lost = err->code == -ECONNRESET || err->code == -EPIPE;
         return lost ? explain(container, -EIO, err) : err->code;
@@ -414,4 +420,33 @@ ctr_sandbox_call(struct ctr_container *container, const json_t *request, json_t 
         *ret_ok = json_incref(json_object_get(reply, "ok"));
     }
     return ctr_steal_fd(&fd);
+}
+
+int
+ctr_sandbox_call(struct ctr_container *container, const json_t *request, json_t **ret_ok,
+                 struct ctr_error *err)
+{
+    return call(container, request, ret_ok, NULL, err);
+}
+
+int
+ctr_sandbox_take(struct ctr_container *container, const json_t *request, int *ret_fd,
+                 struct ctr_error *err)
+{
+    int got = -1;
+    CTR_AUTO(fd) int fd = call(container, request, NULL, &got, err);
+    if (fd >= 0 && got < 0) {
+        return ctr_fail(err, -EPROTO, "the sandbox of container %.12s gave no descriptor",
+                        container->id);
+    }
+    *ret_fd = fd < 0 ? *ret_fd : got;
+    return fd < 0 ? fd : 0;
+}
+
+int
+ctr_sandbox_do(struct ctr_container *container, const json_t *request, json_t **ret_ok,
+               struct ctr_error *err)
+{
+    CTR_AUTO(fd) int fd = call(container, request, ret_ok, NULL, err);
+    return fd < 0 ? fd : 0;
 }

@@ -1,7 +1,7 @@
 /*
  * FOLDER/sandbox.json: all that ctr-sandbox needs to know for one run of a container (core/sandbox/sandbox.h).
  *
- * Written anew for every start. Descriptor numbers in it are those that start.c hands over: 3 control, then the network port,
+ * Written anew for every start. Descriptor numbers in it are those that start.c hands over: 3 control, then the network ports,
  * then the clients that attached before the start, last the lock that shows as long as a sandbox lives.
  */
 #include "core/engine/engine-priv.h"
@@ -86,31 +86,7 @@ machine_json(struct ctr_engine *engine, struct ctr_launch *launch, struct ctr_er
 }
 
 static json_t *
-network_json(struct ctr_engine *engine, const struct ctr_launch *launch)
-{
-    const struct ctr_old_attachment *port = &launch->port;
-    json_t *network =
-        json_pack("{s:[],s:[],s:[],s:[]}", "interfaces", "dns", "search", "hosts");
-    if (network == NULL || port->address[0] == '\0') {
-        return network;
-    }
-    const char *dns = *engine->conf->engine.dns != '\0' ? engine->conf->engine.dns : port->dns;
-    const char *hostname = ctr_json_str(launch->container->spec, "hostname", "");
-    (void) json_array_append_new(json_object_get(network, "interfaces"),
-                                 json_pack("{s:s,s:s,s:i,s:s,s:i}", "mac", port->mac, "address",
-                                           port->address, "prefix", port->prefix, "gateway",
-                                           port->gateway, "mtu", port->mtu));
-    if (*dns != '\0') {
-        (void) json_array_append_new(json_object_get(network, "dns"), json_string(dns));
-    }
-    (void) json_array_append_new(
-        json_object_get(network, "hosts"),
-        json_pack("{s:s,s:[s]}", "address", port->address, "names", hostname));
-    return network;
-}
-
-static json_t *
-boot_json(struct ctr_engine *engine, const struct ctr_launch *launch)
+boot_json(const struct ctr_launch *launch)
 {
     struct ctr_container *c = launch->container;
     CTR_AUTO(json) json_t *env = ctr_spec_env(c->spec, c->tty, NULL);
@@ -133,32 +109,45 @@ boot_json(struct ctr_engine *engine, const struct ctr_launch *launch)
                                 (json_int_t) ctr_json_int(c->spec, "rows", 24), "cols",
                                 (json_int_t) ctr_json_int(c->spec, "cols", 80));
     int64_t shm = ctr_json_int(c->spec, "shm_size", 0);
-    return json_pack("{s:s,s:s,s:O,s:b,s:I,s:o,s:o,s:O}", "container", c->id, "hostname",
+    return json_pack("{s:s,s:s,s:O,s:b,s:I,s:o,s:O,s:O}", "container", c->id, "hostname",
                      ctr_json_str(c->spec, "hostname", ""), "disks", disks, "read_only",
                      ctr_json_bool(c->spec, "read_only", false), "shm_size",
                      (json_int_t) (shm > 0 ? shm : 64 * 1024 * 1024), "tmpfs",
                      tmpfs == NULL ? json_array() : json_incref(tmpfs), "network",
-                     network_json(engine, launch), "process", process);
+                     launch->network, "process", process);
+}
+
+/* In the order in which start.c hands the descriptors over. */
+static json_t *
+ports_json(const struct ctr_launch *launch, int *next)
+{
+    json_t *ports = json_array();
+    for (size_t i = 0; i < launch->n_ports; i++) {
+        const struct ctr_attachment *port = &launch->ports[i];
+        json_t *json = json_pack("{s:i,s:s,s:i,s:s}", "kind", port->kind, "mac", port->hardware,
+                                 "mtu", port->mtu, "native", port->native);
+        if (port->fd >= 0) {
+            (void) json_object_set_new(json, "fd", json_integer((*next)++));
+        }
+        if (port->keep >= 0) {
+            (void) json_object_set_new(json, "keep", json_integer((*next)++));
+        }
+        (void) json_array_append_new(ports, json);
+    }
+    return ports;
 }
 
 static json_t *
-descriptors_json(const struct ctr_launch *launch, json_t **ret_attach)
+attach_json(const struct ctr_launch *launch, int *next)
 {
-    int next = 4;
-    json_t *ports = json_array();
-    if (launch->port.fd >= 0) {
-        (void) json_array_append_new(
-            ports, json_pack("{s:i,s:i,s:s,s:i}", "kind", launch->port.kind, "fd", next++,
-                             "mac", launch->port.mac, "mtu", launch->port.mtu));
-    }
-    *ret_attach = json_array();
+    json_t *attach = json_array();
     for (size_t i = 0; i < launch->n_pending; i++) {
         const struct ctr_pending *pending = &launch->pending[i];
-        (void) json_array_append_new(
-            *ret_attach, json_pack("{s:i,s:b,s:b,s:b}", "fd", next++, "stdin", pending->in,
-                                   "stdout", pending->out, "stderr", pending->err));
+        (void) json_array_append_new(attach, json_pack("{s:i,s:b,s:b,s:b}", "fd", (*next)++,
+                                                       "stdin", pending->in, "stdout",
+                                                       pending->out, "stderr", pending->err));
     }
-    return ports;
+    return attach;
 }
 
 static json_t *
@@ -202,9 +191,10 @@ ctr_machine_write(struct ctr_engine *engine, struct ctr_launch *launch, struct c
     if (machine == NULL) {
         return err->code != 0 ? err->code : ctr_fail(err, -ENOMEM, "out of memory");
     }
-    CTR_AUTO(json) json_t *attach = NULL;
-    CTR_AUTO(json) json_t *ports = descriptors_json(launch, &attach);
-    CTR_AUTO(json) json_t *boot = boot_json(engine, launch);
+    int next = 4;
+    CTR_AUTO(json) json_t *ports = ports_json(launch, &next);
+    CTR_AUTO(json) json_t *attach = attach_json(launch, &next);
+    CTR_AUTO(json) json_t *boot = boot_json(launch);
     CTR_AUTO(free) char *socket = ctr_container_socket(c);
     CTR_AUTO(free) char *log = ctr_printf("%s/container.log", c->folder);
     CTR_AUTO(free) char *path = ctr_printf("%s/sandbox.json", c->folder);
@@ -214,16 +204,17 @@ ctr_machine_write(struct ctr_engine *engine, struct ctr_launch *launch, struct c
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     CTR_AUTO(json)
-    json_t *json = json_pack(
-        "{s:s,s:O,s:O,s:O,s:O,s:b,s:b,s:O,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:I,s:b}", "id", c->id,
-        "vmm", vmm, "machine", machine, "ports", ports, "boot", boot, "open_stdin",
-        ctr_json_bool(c->spec, "open_stdin", false), "stdin_once",
-        ctr_json_bool(c->spec, "stdin_once", false), "attach", attach, "socket", socket,
-        "run_dir", conf->run, "log", log, "log_size", (json_int_t) conf->log_size,
-        "console_size", (json_int_t) conf->console_size, "boot_timeout",
-        (json_int_t) conf->boot_timeout, "stop_signal",
-        ctr_signal_number(ctr_json_str(c->spec, "stop_signal", "TERM")), "stop_timeout",
-        (json_int_t) (timeout < 0 ? 0 : timeout), "ephemeral", c->auto_remove);
+    json_t *json =
+        json_pack("{s:s,s:O,s:O,s:O,s:O,s:b,s:b,s:O,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:I,s:b,s:I}",
+                  "id", c->id, "vmm", vmm, "machine", machine, "ports", ports, "boot", boot,
+                  "open_stdin", ctr_json_bool(c->spec, "open_stdin", false), "stdin_once",
+                  ctr_json_bool(c->spec, "stdin_once", false), "attach", attach, "socket",
+                  socket, "run_dir", conf->run, "log", log, "log_size",
+                  (json_int_t) conf->log_size, "console_size", (json_int_t) conf->console_size,
+                  "boot_timeout", (json_int_t) conf->boot_timeout, "stop_signal",
+                  ctr_signal_number(ctr_json_str(c->spec, "stop_signal", "TERM")),
+                  "stop_timeout", (json_int_t) (timeout < 0 ? 0 : timeout), "ephemeral",
+                  c->auto_remove, "spare_ports", (json_int_t) launch->spare_ports);
     if (json == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }

@@ -327,6 +327,33 @@ merge_machine(json_t *spec, const struct ctr_conf_engine *defaults, struct ctr_e
                : 0;
 }
 
+/* The networks to join: "network" alone, unless there is a list, which it must be on. */
+static int
+merge_endpoints(json_t *spec, struct ctr_error *err)
+{
+    const char *network = ctr_json_str(spec, "network", "default");
+    json_t *list = json_object_get(spec, "endpoints"), *endpoint;
+    size_t i;
+    bool named = false;
+    if (json_array_size(list) == 0) {
+        return json_object_set_new(spec, "endpoints",
+                                   json_pack("[{s:s}]", "network", network)) < 0
+                   ? ctr_fail(err, -ENOMEM, "out of memory")
+                   : 0;
+    }
+    json_array_foreach(list, i, endpoint)
+    {
+        const char *name = ctr_json_str(endpoint, "network", "");
+        if (*name == '\0') {
+            return ctr_fail(err, -EINVAL, "an endpoint names no network");
+        }
+        named |= strcmp(name, network) == 0;
+    }
+    return named ? 0
+                 : ctr_fail(err, -EINVAL,
+                            "network %.64s is not among the container's endpoints", network);
+}
+
 int
 ctr_spec_merge(const json_t *request, const json_t *image_config, const char *id,
                const struct ctr_conf_engine *defaults, json_t **ret_spec, json_t **ret_args,
@@ -350,7 +377,7 @@ ctr_spec_merge(const json_t *request, const json_t *image_config, const char *id
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
     if (merge_labels(spec, config, err) < 0 || publish_all(spec, config, err) < 0 ||
-        merge_machine(spec, defaults, err) < 0 ||
+        merge_endpoints(spec, err) < 0 || merge_machine(spec, defaults, err) < 0 ||
         check_hostname(ctr_json_str(spec, "hostname", ""), err) < 0) {
         return err->code;
     }

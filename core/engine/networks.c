@@ -1,7 +1,58 @@
 /*
- * Networks, as the API asks for them; what they are is in core/net.
+ * Networks: what core/net asks of the engine, and its calls with the engine's containers filled in.
  */
 #include "core/engine/engine-priv.h"
+
+/* --- hooks: any thread, nothing held --- */
+
+static int
+give_port(void *arg, const char *id, const char *hardware, struct ctr_error *err)
+{
+    struct ctr_engine *engine = arg;
+    int fd = -1;
+    CTR_AUTO(json)
+    json_t *request = json_pack("{s:s,s:s}", "op", "port", "hardware", hardware);
+    ctr_engine_lock(engine);
+    struct ctr_container *c = ctr_container_find(engine, id, err);
+    bool live = c != NULL && c->live;
+    ctr_engine_unlock(engine);
+    int rc = !live             ? ctr_fail(err, -ENOENT, "container %.12s does not run", id)
+             : request == NULL ? ctr_fail(err, -ENOMEM, "out of memory")
+                               : ctr_sandbox_take(c, request, &fd, err);
+    ctr_engine_lock(engine);
+    ctr_container_release(c);
+    ctr_engine_unlock(engine);
+    return rc < 0 ? (rc == -ESRCH ? -ENOENT : rc) : fd;
+}
+
+static void
+take_event(void *arg, const json_t *told)
+{
+    struct ctr_engine *engine = arg;
+    const char *network = ctr_json_str(told, "network", "");
+    const char *container = ctr_json_str(told, "container", "");
+    json_t *attributes = json_deep_copy(json_object_get(told, "attributes"));
+    attributes = attributes == NULL ? json_object() : attributes;
+    (void) json_object_set_new(attributes, "name", json_string(network));
+    if (*container != '\0') {
+        (void) json_object_set_new(attributes, "container", json_string(container));
+    }
+    ctr_engine_lock(engine);
+    ctr_engine_tell(engine, json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:o,s:I}", "type", "network",
+                                      "action", ctr_json_str(told, "action", ""), "id",
+                                      ctr_json_str(told, "network_id", ""), "name", network,
+                                      "image", "", "exit_code", 0, "attributes", attributes,
+                                      "time", (json_int_t) ctr_now_ns()));
+    ctr_engine_unlock(engine);
+}
+
+struct ctr_nets_hooks
+ctr_engine_net_hooks(struct ctr_engine *engine)
+{
+    return (struct ctr_nets_hooks){.arg = engine, .port = give_port, .event = take_event};
+}
+
+/* --- calls --- */
 
 json_t *
 ctr_engine_network_list(struct ctr_engine *engine, struct ctr_error *err)
@@ -29,56 +80,12 @@ ctr_engine_network_remove(struct ctr_engine *engine, const char *network, struct
     return ctr_nets_remove(engine->nets, network, err);
 }
 
-/* ID and name of a container; *ret_running: it has a machine. */
-static int
-find(struct ctr_engine *engine, const char *ref, char ret_id[65], char ret_name[130],
-     bool *ret_running, struct ctr_error *err)
-{
-    ctr_engine_lock(engine);
-    const struct ctr_container *c = ctr_container_find(engine, ref, err);
-    if (c != NULL) {
-        (void) snprintf(ret_id, 65, "%s", c->id);
-        (void) snprintf(ret_name, 130, "%s", c->name == NULL ? "" : c->name);
-        *ret_running = c->state == CTR_STATE_RUNNING;
-    }
-    ctr_engine_unlock(engine);
-    return c != NULL ? 0 : err->code;
-}
-
-int
-ctr_engine_network_connect(struct ctr_engine *engine, const char *network, const char *ref,
-                           const json_t *endpoint, struct ctr_error *err)
-{
-    char id[65], name[130];
-    bool running = false;
-    if (find(engine, ref, id, name, &running, err) < 0) {
-        return err->code;
-    }
-    if (running) {
-        return ctr_fail(err, -EBUSY, "container %s runs: stop it first", name);
-    }
-    return ctr_nets_join(engine->nets, network, id, name, endpoint, err);
-}
-
-int
-ctr_engine_network_disconnect(struct ctr_engine *engine, const char *network, const char *ref,
-                              bool force, struct ctr_error *err)
-{
-    char id[65], name[130];
-    bool running = false;
-    if (find(engine, ref, id, name, &running, err) < 0) {
-        return err->code;
-    }
-    return ctr_nets_leave(engine->nets, network, id, err);
-}
-
 int
 ctr_engine_network_capture(struct ctr_engine *engine, const char *network, const char *ref,
                            int64_t count, int *ret_fd, struct ctr_error *err)
 {
-    char id[65] = "", name[130];
-    bool running = false;
-    if (ref != NULL && find(engine, ref, id, name, &running, err) < 0) {
+    char id[65] = "";
+    if (ref != NULL && *ref != '\0' && ctr_container_id(engine, ref, id, err) < 0) {
         return err->code;
     }
     return ctr_nets_capture(engine->nets, network, id, count, ret_fd, err);

@@ -28,10 +28,13 @@ spawn(struct ctr_launch *launch, struct ctr_error *err)
     if (program == NULL || envp == NULL) {
         return ctr_fail(err, -ENOMEM, "out of memory");
     }
-    int32_t fds[CTR_PENDING_MAX + 8] = {-1, -1, launch->log_fd, launch->sandbox_control};
+    int32_t fds[CTR_PENDING_MAX + 2 * CTR_PORTS_MAX + 8] = {-1, -1, launch->log_fd,
+                                                            launch->sandbox_control};
     uint32_t n = 4;
-    if (launch->port.fd >= 0) {
-        fds[n++] = launch->port.fd;
+    for (size_t i = 0; i < launch->n_ports; i++) { /* as ports_json of machine.c counts them */
+        const struct ctr_attachment *port = &launch->ports[i];
+        n += port->fd >= 0 ? (fds[n] = port->fd, 1) : 0;
+        n += port->keep >= 0 ? (fds[n] = port->keep, 1) : 0;
     }
     for (size_t i = 0; i < launch->n_pending; i++) {
         fds[n++] = launch->pending[i].fd;
@@ -116,35 +119,6 @@ open_files(struct ctr_launch *launch, struct ctr_error *err)
     return 0;
 }
 
-static int
-open_network(struct ctr_launch *launch, struct ctr_error *err)
-{
-    struct ctr_container *c = launch->container;
-    struct ctr_engine *engine = c->engine;
-    const json_t *probe = ctr_engine_probe(engine, c->arch, err);
-    if (probe == NULL) {
-        return ctr_engine_internal(err);
-    }
-    const char *network = ctr_json_str(c->spec, "network", "default");
-    json_t *publish = json_object_get(c->spec, "publish");
-    if (ctr_nets_connect(engine->nets, network, c->id,
-                         (uint32_t) ctr_json_int(probe, "port_kinds", 0), publish,
-                         &launch->port, &launch->published, err) < 0) {
-        (void) ctr_engine_internal(err);
-        return ctr_prefix(err, "network %s", network);
-    }
-    json_t *described =
-        json_pack("{s:s,s:s,s:s,s:s,s:i,s:O*}", "network", network, "mac", launch->port.mac,
-                  "address", launch->port.address, "gateway", launch->port.gateway, "prefix",
-                  launch->port.prefix, "published", launch->published);
-    ctr_engine_lock(engine);
-    json_decref(c->network);
-    c->network = described;
-    c->disconnect = true;
-    ctr_engine_unlock(engine);
-    return 0;
-}
-
 static void
 launch_finish(struct ctr_launch *launch)
 {
@@ -152,25 +126,21 @@ launch_finish(struct ctr_launch *launch)
     ctr_auto_fd(&launch->sandbox_control);
     ctr_auto_fd(&launch->log_fd);
     ctr_auto_fd(&launch->lock_fd);
-    ctr_auto_fd(&launch->port.fd);
+    ctr_attachments_free(launch->ports, launch->n_ports);
     for (size_t i = 0; i < launch->n_pending; i++) {
         (void) close(launch->pending[i].fd);
     }
     free(launch->pending);
     json_decref(launch->disks);
-    json_decref(launch->published);
+    json_decref(launch->network);
 }
 
 static int
 launch(struct ctr_container *c, struct ctr_error *err)
 {
     struct ctr_engine *engine = c->engine;
-    struct ctr_launch launch = {.container = c,
-                                .control = -1,
-                                .sandbox_control = -1,
-                                .log_fd = -1,
-                                .lock_fd = -1,
-                                .port = {.fd = -1}};
+    struct ctr_launch launch = {
+        .container = c, .control = -1, .sandbox_control = -1, .log_fd = -1, .lock_fd = -1};
     struct ctr_storage *storage =
         ctr_engine_storage(engine, ctr_json_str(c->spec, "storage", ""));
     int rc = storage == NULL
@@ -182,7 +152,7 @@ launch(struct ctr_container *c, struct ctr_error *err)
         rc = launch.disks == NULL ? ctr_engine_internal(err) : 0;
     }
     rc = rc < 0 ? rc : open_files(&launch, err);
-    rc = rc < 0 ? rc : open_network(&launch, err);
+    rc = rc < 0 ? rc : ctr_container_net_up(&launch, err);
     if (rc == 0) {
         ctr_engine_lock(engine);
         launch.pending = ctr_steal(&c->pending);
@@ -209,7 +179,7 @@ int
 ctr_container_wait_gone(struct ctr_container *c, struct ctr_error *err)
 {
     int64_t deadline = ctr_monotonic_ns() + GONE_SECONDS * 1000000000ll;
-    while (c->live || c->disconnect) {
+    while (c->live || c->networked) {
         if (!ctr_engine_wait(c->engine, deadline)) {
             return ctr_fail(err, -EIO, "the earlier sandbox of container %.12s does not end",
                             c->id);
@@ -251,12 +221,11 @@ undo_start(struct ctr_container *c)
     struct ctr_engine *engine = c->engine;
     struct ctr_error left = CTR_ERROR_INIT;
     ctr_container_close_pending(c);
-    if (!c->live && c->disconnect) {
+    if (!c->live && c->networked) {
         ctr_engine_unlock(engine);
-        (void) ctr_nets_disconnect(engine->nets, ctr_json_str(c->spec, "network", "default"),
-                                   c->id, &left);
+        (void) ctr_container_net_down(c, &left);
         ctr_engine_lock(engine);
-        c->disconnect = false;
+        c->networked = false;
         ctr_engine_changed(engine);
     }
     if (!engine->quit && ctr_container_wait_gone(c, &left) < 0) {

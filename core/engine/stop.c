@@ -2,7 +2,7 @@
  * Ending and removing: stop, kill, restart, rm. A stop always ends: the sandbox escalates from the signal to SIGKILL to the
  * machine's end, and where the sandbox itself is silent, its process is ended by its identity.
  *
- * rm renames the folder to ID.gone and takes the record away: from then on the container is gone. Disk, address and the folder
+ * rm renames the folder to ID.gone and takes the record away: from then on the container is gone. Disk, addresses and the folder
  * follow; a folder of that name tells the next start that a kill came in between.
  */
 #include "core/engine/engine-priv.h"
@@ -187,27 +187,8 @@ dispose_disk(struct ctr_engine *engine, const char *id, struct ctr_error *err)
     return true;
 }
 
-static bool
-dispose_lease(struct ctr_engine *engine, const char *id, const char *network,
-              struct ctr_error *err)
-{
-    if (network != NULL) {
-        return ctr_nets_release(engine->nets, network, id, err) == 0;
-    }
-    CTR_AUTO(json) json_t *networks = ctr_nets_list(engine->nets, err);
-    size_t i;
-    json_t *item;
-    json_array_foreach(networks, i, item)
-    {
-        if (ctr_nets_release(engine->nets, ctr_json_str(item, "name", ""), id, err) < 0) {
-            return false;
-        }
-    }
-    return networks != NULL;
-}
-
 void
-ctr_container_dispose(struct ctr_engine *engine, const char *id, const char *network)
+ctr_container_dispose(struct ctr_engine *engine, const char *id)
 {
     struct ctr_error err = CTR_ERROR_INIT;
     CTR_AUTO(free) char *socket = ctr_printf("%s/s/%.16s.sock", engine->conf->engine.run, id);
@@ -217,7 +198,7 @@ ctr_container_dispose(struct ctr_engine *engine, const char *id, const char *net
         return; /* the next start's sweep does it */
     }
     (void) unlink(socket);
-    if (!dispose_disk(engine, id, &err) || !dispose_lease(engine, id, network, &err) ||
+    if (!dispose_disk(engine, id, &err) || ctr_nets_leave(engine->nets, NULL, id, &err) < 0 ||
         ctr_remove_tree(folder, &err) < 0 || ctr_remove_tree(gone, &err) < 0) {
         ctr_log(CTR_LEVEL_ERROR,
                 "container=%.12s error=\"%s\" next=\"tried again at the next start\"", id,
@@ -305,7 +286,7 @@ ctr_container_finish_remove(struct ctr_container *c, struct ctr_error *err)
     ctr_container_idle(c);
     ctr_engine_unlock(engine);
     if (rc == 0) {
-        ctr_container_dispose(engine, c->id, ctr_json_str(c->spec, "network", NULL));
+        ctr_container_dispose(engine, c->id);
     }
     ctr_engine_lock(engine);
     ctr_container_release(c);

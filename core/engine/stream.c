@@ -127,7 +127,15 @@ json_t *
 ctr_engine_container_stats(struct ctr_engine *engine, const char *ref, struct ctr_error *err)
 {
     json_t *ok = NULL;
-    (void) simple_call(engine, ref, json_pack("{s:s}", "op", "stats"), &ok, err);
+    char id[65];
+    if (simple_call(engine, ref, json_pack("{s:s}", "op", "stats"), &ok, err) < 0 ||
+        ctr_container_id(engine, ref, id, err) < 0) {
+        json_decref(ok);
+        return NULL;
+    }
+    struct ctr_error none = CTR_ERROR_INIT; /* that there are no counters is no failure */
+    json_t *networks = ctr_nets_stats(engine->nets, id, &none);
+    (void) json_object_set_new(ok, "networks", networks == NULL ? json_object() : networks);
     return ok;
 }
 

@@ -17,6 +17,7 @@ ctr_container_new(struct ctr_engine *engine, const char *id)
     (void) snprintf(container->id, sizeof container->id, "%s", id);
     container->folder = ctr_printf("%s/containers/%s", engine->conf->engine.data, id);
     container->created_at = ctr_now_ns();
+    pthread_mutex_init(&container->net_lock, NULL);
     if (container->folder == NULL) {
         free(container);
         return NULL;
@@ -41,10 +42,10 @@ container_free(struct ctr_container *container)
     json_decref(container->spec);
     json_decref(container->args);
     json_decref(container->image);
-    json_decref(container->network);
     free(container->arch);
     free(container->name);
     free(container->folder);
+    pthread_mutex_destroy(&container->net_lock);
     free(container);
 }
 
@@ -132,6 +133,20 @@ ctr_container_find(struct ctr_engine *engine, const char *ref, struct ctr_error 
     return found;
 }
 
+int
+ctr_container_id(struct ctr_engine *engine, const char *ref, char ret_id[65],
+                 struct ctr_error *err)
+{
+    ctr_engine_lock(engine);
+    struct ctr_container *found = ctr_container_find(engine, ref, err);
+    if (found != NULL) {
+        memcpy(ret_id, found->id, sizeof found->id);
+    }
+    ctr_container_release(found);
+    ctr_engine_unlock(engine);
+    return found == NULL ? err->code : 0;
+}
+
 struct ctr_container *
 ctr_container_claim(struct ctr_engine *engine, const char *ref, const char *what,
                     struct ctr_error *err)
@@ -212,12 +227,12 @@ ctr_text_copy(char *to, size_t size, const char *from)
 static json_t *
 record_of(struct ctr_container *c, const char *phase)
 {
-    return json_pack("{s:s,s:s*,s:O*,s:O*,s:O*,s:s*,s:s,s:I,s:I,s:I,s:i,s:s,s:s,s:O*}", "phase",
+    return json_pack("{s:s,s:s*,s:O*,s:O*,s:O*,s:s*,s:s,s:I,s:I,s:I,s:i,s:s,s:s}", "phase",
                      phase, "name", c->name, "spec", c->spec, "args", c->args, "image",
                      c->image, "arch", c->arch, "state", ctr_state_name(c->state), "created_at",
                      (json_int_t) c->created_at, "started_at", (json_int_t) c->started_at,
                      "finished_at", (json_int_t) c->finished_at, "exit_code", c->exit_code,
-                     "reason", c->reason, "error", c->error, "network", c->network);
+                     "reason", c->reason, "error", c->error);
 }
 
 int
@@ -256,7 +271,6 @@ ctr_container_from_record(struct ctr_engine *engine, const char *id, const json_
     c->spec = json_incref(json_object_get(record, "spec"));
     c->args = json_incref(json_object_get(record, "args"));
     c->image = json_incref(json_object_get(record, "image"));
-    c->network = json_incref(json_object_get(record, "network"));
     c->tty = ctr_json_bool(c->spec, "tty", false);
     c->auto_remove = ctr_json_bool(c->spec, "auto_remove", false);
     c->state = strcmp(state, "running") == 0  ? CTR_STATE_RUNNING
@@ -293,14 +307,6 @@ ctr_container_json(struct ctr_container *c)
         return NULL;
     }
     json_decref(more);
-    struct ctr_error err = CTR_ERROR_INIT;
-    json_t *published = json_object_get(c->network, "published");
-    if (json_object_set_new(json, "endpoints",
-                            ctr_nets_endpoints(c->engine->nets, c->id, &err)) < 0 ||
-        json_object_set_new(json, "published",
-                            published == NULL ? json_array() : json_incref(published)) < 0) {
-        return NULL;
-    }
     return ctr_steal(&json);
 }
 
@@ -315,6 +321,10 @@ ctr_engine_container_inspect(struct ctr_engine *engine, const char *ref, struct 
     }
     ctr_container_release(c);
     ctr_engine_unlock(engine);
+    if (json != NULL && ctr_container_add_endpoints(engine, json, err) < 0) {
+        json_decref(json);
+        return NULL;
+    }
     return json;
 }
 
@@ -347,9 +357,12 @@ ctr_engine_container_list(struct ctr_engine *engine, bool all, struct ctr_error 
         (void) json_array_append_new(list, ctr_container_json(sorted[i]));
     }
     ctr_engine_unlock(engine);
-    if (list == NULL || sorted == NULL) {
+    int rc = list == NULL || sorted == NULL ? ctr_fail(err, -ENOMEM, "out of memory") : 0;
+    for (size_t i = 0; i < json_array_size(list) && rc == 0; i++) {
+        rc = ctr_container_add_endpoints(engine, json_array_get(list, i), err);
+    }
+    if (rc < 0) {
         json_decref(list);
-        (void) ctr_fail(err, -ENOMEM, "out of memory");
         return NULL;
     }
     return list;

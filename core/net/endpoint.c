@@ -127,7 +127,8 @@ describe(const struct ctr_endpoint *e)
         n->id, "prefix", n->prefix, "gateway", gateway, "prefix6", n->subnet6.prefix,
         "gateway6", ctr_address_format(&n->gateway6, gateway6), "hardware", e->hardware, "mtu",
         e->mtu == 0 ? n->mtu : e->mtu, "up", e->kind != 0);
-    if (ret == NULL || more == NULL || json_object_update(ret, more) != 0) {
+    if (ret == NULL || more == NULL || json_object_update(ret, more) != 0 ||
+        json_object_set_new(ret, "published", json_deep_copy(e->published)) != 0) {
         json_decref(ret);
         return NULL;
     }

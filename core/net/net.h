@@ -61,8 +61,8 @@ int ctr_nets_leave(struct ctr_nets *nets, const char *ref, const char *container
 /* The names of a renamed container follow at once. */
 int ctr_nets_rename(struct ctr_nets *nets, const char *container, const char *name,
                     struct ctr_error *err);
-/* [{"network","network_id","address","prefix","gateway","address6","prefix6","gateway6","mac","hardware","mtu","aliases":[…],"up":B}], in the order of
- * joining; new reference. */
+/* [{"network","network_id","address","prefix","gateway","address6","prefix6","gateway6","mac","hardware","mtu","aliases":[…],"published":[…],"up":B}], in the
+ * order of joining; new reference. */
 json_t *ctr_nets_endpoints(struct ctr_nets *nets, const char *container, struct ctr_error *err);
 
 /* --- ports: as long as the machine runs --- */

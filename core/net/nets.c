@@ -187,6 +187,8 @@ ctr_nets_tell(struct ctr_nets *nets, const char *action,
     if (nets->hooks.event == NULL) {
         return;
     }
+    (void) json_object_set_new(attributes, "type",
+                               json_string(ctr_network_driver(nets, network)));
     CTR_AUTO(json)
     json_t *event =
         json_pack("{s:s, s:s, s:s, s:s, s:O}", "action", action, "network", network->name,

@@ -39,8 +39,6 @@ struct ctr_spec_attach {
     bool in, out, err;
 };
 
-#define CTR_PORTS_MAX 16
-
 /* What is known of a port when its VM's end was given away. */
 struct ctr_spec_port {
     int keep; /* the network's end, for a ctr-net that is started again; -1 */

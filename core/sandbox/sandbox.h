@@ -55,6 +55,7 @@
 #include "core/plugin/plugin.h"
 
 #define CTR_LOG_HEADER 16
+#define CTR_PORTS_MAX 16 /* of a machine, spare ones among them */
 
 /* The whole process: returns its exit status. */
 int ctr_sandbox_main(const char *folder);
