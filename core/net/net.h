@@ -128,23 +128,4 @@ char *ctr_extra_host_parse(const char *text, struct ctr_error *err);
 /* --allow's grammar: HOST[:PORT], *.HOST[:PORT], CIDR[:PORT], [CIDR6]:PORT; checks only. */
 int ctr_allow_check(const char *text, struct ctr_error *err);
 
-/* --- the old way, for the engine until it uses the above; goes away with this issue --- */
-
-struct ctr_old_attachment {
-    char network[64];
-    char mac[18];
-    char address[16], gateway[16], dns[16]; /* dotted */
-    int prefix;
-    int mtu;
-    int kind;
-    int fd;
-};
-int ctr_nets_connect(struct ctr_nets *nets, const char *network, const char *container,
-                     uint32_t vmm_kinds, const json_t *publish, struct ctr_old_attachment *ret,
-                     json_t **ret_published, struct ctr_error *err);
-int ctr_nets_disconnect(struct ctr_nets *nets, const char *network, const char *container,
-                        struct ctr_error *err);
-int ctr_nets_release(struct ctr_nets *nets, const char *network, const char *container,
-                     struct ctr_error *err);
-
 #endif
