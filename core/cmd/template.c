@@ -6,11 +6,20 @@
  */
 #include "core/cmd/show.h"
 
-enum { CTL_DEPTH = 32, CTL_ARGS = 4 };
+enum { CTL_DEPTH = 32, CTL_ARGS = 4, CTL_VARIABLES = 8, CTL_NAME = 32 };
 enum ctl_stop { STOP_TEXT_END, STOP_END, STOP_ELSE };
+
+/* What {{range $name := …}} sets; innermost last. */
+struct ctl_variable {
+    char name[CTL_NAME]; /* "$name" */
+    const json_t *value; /* NULL while nothing is emitted */
+};
 
 struct ctl_text {
     const char *at;
+    const json_t *root; /* "$" */
+    struct ctl_variable variables[CTL_VARIABLES];
+    size_t n_variables;
     bool safe;
     int depth;
     struct ctr_buf *out;
@@ -73,6 +82,12 @@ no_field(struct ctl_text *t, const json_t *object, const char *name)
                     names.length > 0 ? ", but " : " here", names.length > 0 ? names.data : "");
 }
 
+static size_t
+name_length(const char *text)
+{
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+}
+
 /* ".A.B": the cursor is at its first dot. */
 static int
 field_path(struct ctl_text *t, const json_t *dot, bool emit, json_t **ret)
@@ -80,8 +95,7 @@ field_path(struct ctl_text *t, const json_t *dot, bool emit, json_t **ret)
     const json_t *value = dot;
     while (*t->at == '.') {
         t->at++;
-        size_t length = strspn(t->at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-                                      "0123456789");
+        size_t length = name_length(t->at);
         if (length == 0) {
             break;
         }
@@ -100,6 +114,25 @@ field_path(struct ctl_text *t, const json_t *dot, bool emit, json_t **ret)
     }
     *ret = value != NULL ? json_incref((json_t *) value) : json_null();
     return 0;
+}
+
+/* "$", "$name", "$name.A.B". */
+static int
+variable(struct ctl_text *t, bool emit, json_t **ret)
+{
+    size_t length = 1 + name_length(t->at + 1);
+    for (size_t i = t->n_variables; i-- > 0;) {
+        const struct ctl_variable *v = &t->variables[i];
+        if (strlen(v->name) == length && strncmp(v->name, t->at, length) == 0) {
+            t->at += length;
+            return field_path(t, v->value, emit, ret);
+        }
+    }
+    if (length > 1) {
+        return bad(t, "no such variable");
+    }
+    t->at++;
+    return field_path(t, t->root, emit, ret);
 }
 
 static int
@@ -127,20 +160,22 @@ operand(struct ctl_text *t, const json_t *dot, bool emit, json_t **ret)
     if (*t->at == '.') {
         return field_path(t, dot, emit, ret);
     }
+    if (*t->at == '$') {
+        return variable(t, emit, ret);
+    }
     if (*t->at == '"' || *t->at == '-' || (*t->at >= '0' && *t->at <= '9')) {
         return literal(t, ret);
     }
     if (*t->at == '(') {
         t->at++;
-        int rc = expression(t, dot, emit, ret);
+        CTR_AUTO(json) json_t *value = NULL;
+        int rc = expression(t, dot, emit, &value);
         skip_space(t);
         if (rc == 0 && *t->at != ')') {
-            json_decref(*ret);
-            *ret = NULL;
             return bad(t, "')' expected");
         }
         t->at += rc == 0;
-        return rc;
+        return rc == 0 ? field_path(t, value, emit, ret) : rc; /* "(index .A 0).B" */
     }
     return bad(t, "cannot make out what stands");
 }
@@ -367,34 +402,101 @@ if_block(struct ctl_text *t, const json_t *dot, bool emit)
 }
 
 static int
-range_block(struct ctl_text *t, const json_t *dot, bool emit)
+with_block(struct ctl_text *t, const json_t *dot, bool emit)
 {
     CTR_AUTO(json) json_t *value = NULL;
     int rc = expression(t, dot, emit, &value);
     rc = rc == 0 ? take_close(t) : rc;
-    const char *body = t->at, *key;
+    bool yes = rc == 0 && is_true(value);
     enum ctl_stop stop = STOP_TEXT_END;
-    size_t n = 0, i;
+    rc = rc == 0 ? render(t, value, emit && yes, &stop) : rc;
+    return rc == 0 ? else_part(t, dot, emit && !yes, stop) : rc;
+}
+
+/* "$v := " or "$k, $v := " in front of what range goes through; *ret_n: how many. */
+static int
+declarations(struct ctl_text *t, size_t *ret_n)
+{
+    size_t n = 0;
+    const char *at = t->at, *behind = strstr(at, ":=");
+    if (*at != '$' || behind == NULL || behind > at + strcspn(at, "}")) {
+        *ret_n = 0;
+        return 0;
+    }
+    do {
+        skip_space(t);
+        size_t length = *t->at == '$' ? 1 + name_length(t->at + 1) : 0;
+        if (length < 2 || length >= CTL_NAME || n == 2 || t->n_variables + n == CTL_VARIABLES) {
+            return bad(t, "a variable's name is expected");
+        }
+        struct ctl_variable *v = &t->variables[t->n_variables + n++];
+        *v = (struct ctl_variable){.value = NULL};
+        memcpy(v->name, t->at, length);
+        t->at += length;
+        skip_space(t);
+    } while (*t->at == ',' && *t->at++ != '\0');
+    if (!ctr_starts_with(t->at, ":=")) {
+        return bad(t, "':=' expected");
+    }
+    t->at += 2;
+    *ret_n = n;
+    return 0;
+}
+
+/* One turn of a range: its variables are the key, if there are two, and the member. */
+static int
+turn(struct ctl_text *t, json_t *take_key, const json_t *member, size_t n_variables,
+     enum ctl_stop *ret_stop)
+{
+    CTR_AUTO(json) json_t *key = take_key;
+    struct ctl_variable *last = &t->variables[t->n_variables - (n_variables > 0)];
+    if (n_variables > 0) {
+        last->value = member;
+    }
+    if (n_variables > 1) {
+        last[-1].value = key;
+    }
+    return render(t, member, true, ret_stop);
+}
+
+static int
+all_turns(struct ctl_text *t, const json_t *value, size_t n_variables, size_t *ret_turns,
+          enum ctl_stop *ret_stop)
+{
+    const char *body = t->at, *key;
+    size_t i;
     json_t *member;
-    if (rc == 0 && emit && json_is_array(value)) {
-        json_array_foreach(value, i, member)
-        {
-            t->at = body;
-            rc = rc == 0 ? render(t, member, true, &stop) : rc;
-            n++;
-        }
-    } else if (rc == 0 && emit && json_is_object(value)) {
-        json_object_foreach(value, key, member)
-        {
-            t->at = body;
-            rc = rc == 0 ? render(t, member, true, &stop) : rc;
-            n++;
-        }
+    int rc = 0;
+    json_array_foreach((json_t *) value, i, member)
+    {
+        t->at = body;
+        rc =
+            rc == 0 ? turn(t, json_integer((json_int_t) i), member, n_variables, ret_stop) : rc;
+        ++*ret_turns;
     }
-    if (rc == 0 && n == 0) {
-        rc = render(t, dot, false, &stop);
+    json_object_foreach((json_t *) value, key, member)
+    {
+        t->at = body;
+        rc = rc == 0 ? turn(t, json_string(key), member, n_variables, ret_stop) : rc;
+        ++*ret_turns;
     }
-    return rc == 0 ? else_part(t, dot, emit && n == 0, stop) : rc;
+    return rc;
+}
+
+static int
+range_block(struct ctl_text *t, const json_t *dot, bool emit)
+{
+    CTR_AUTO(json) json_t *value = NULL;
+    enum ctl_stop stop = STOP_TEXT_END;
+    size_t turns = 0, n_variables = 0;
+    int rc = declarations(t, &n_variables);
+    rc = rc == 0 ? expression(t, dot, emit, &value) : rc;
+    rc = rc == 0 ? take_close(t) : rc;
+    t->n_variables += n_variables;
+    rc = rc == 0 && emit ? all_turns(t, value, n_variables, &turns, &stop) : rc;
+    rc = rc == 0 && turns == 0 ? render(t, dot, false, &stop) : rc;
+    t->n_variables -= n_variables;
+    return rc == 0 ? else_part(t, dot, emit && turns == 0, stop) : rc;
 }
 
 /* What stands in {{…}}; the cursor is behind the braces. */
@@ -412,6 +514,9 @@ action(struct ctl_text *t, const json_t *dot, bool emit, enum ctl_stop *ret_stop
     }
     if (take_word(t, "if")) {
         return if_block(t, dot, emit);
+    }
+    if (take_word(t, "with")) {
+        return with_block(t, dot, emit);
     }
     if (take_word(t, "range")) {
         return range_block(t, dot, emit);
@@ -468,7 +573,7 @@ int
 ctl_template(const char *text, const json_t *dot, bool safe, struct ctr_buf *out,
              struct ctr_error *err)
 {
-    struct ctl_text t = {.at = text, .safe = safe, .out = out, .err = err};
+    struct ctl_text t = {.at = text, .root = dot, .safe = safe, .out = out, .err = err};
     enum ctl_stop stop;
     int rc = render(&t, dot, dot != NULL, &stop);
     if (rc == 0 && stop != STOP_TEXT_END) {

@@ -278,6 +278,15 @@ test_template(void **state)
          "yesno"},
         {"{{if .Off}}{{.NotThere}}{{end}}ok", "ok"},
         {"{{upper (index .List 0)}}", "A"},
+        {"{{range $v := .List}}<{{$v}}>{{end}}", "<a><b>"},
+        {"{{range $i, $v := .List}}{{$i}}{{$v}}{{end}}", "0a1b"},
+        {"{{range $k, $v := .Map}}{{$k}}={{$v}} {{end}}", "x.y=z k=1 "},
+        {"{{range $v := .List}}{{range $k, $w := $.Map}}{{$v}}{{$k}} {{end}}{{end}}",
+         "ax.y ak bx.y bk "},
+        {"{{range $v := .Empty}}{{$v.x}}{{else}}none{{end}}", "none"},
+        {"{{range .List}}{{$.Name}}{{end}}", "webweb"},
+        {"{{($).Name}}{{(index $.Map \"k\")}}", "web1"},
+        {"{{with .Map}}{{.k}}{{end}}{{with .Empty}}x{{else}}none{{end}}", "1none"},
     };
     for (size_t i = 0; i < CTR_LENGTH(cases); i++) {
         assert_string_equal(made(cases[i][0], false), cases[i][1]);
@@ -309,6 +318,14 @@ test_template_errors(void **state)
         "{{if}}",
         "{{.Name .Map}}",
         "{{((((.Name))))}}x{{",
+        "{{$v}}",
+        "{{range $v := .List}}{{end}}{{$v}}",
+        "{{range $v .List}}{{end}}",
+        "{{range $ := .List}}{{end}}",
+        "{{range $a, $b, $c := .List}}{{end}}",
+        "{{range $a, := .List}}{{end}}",
+        "{{$.NotThere}}",
+        "{{with .Map}}",
     };
     for (size_t i = 0; i < CTR_LENGTH(cases); i++) {
         assert_true(ctr_starts_with(made(cases[i], false), "error: --format: "));
