@@ -92,7 +92,7 @@ add_addresses(struct list *list, const struct way *way)
     add(list, "-M");
     add(list, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
     add(list, "-m");
-    add(list, "%u", (unsigned) sw->rules.out_mtu);
+    add(list, "%u", (unsigned) sw->mtu);
 }
 
 static bool

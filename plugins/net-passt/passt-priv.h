@@ -101,6 +101,10 @@ struct flow *flow_find(struct guest *guest, uint32_t proto, uint16_t port,
                        const struct ctr_address *remote, uint16_t remote_port, bool make);
 void flows_forget(struct guest *guest, const struct way *way);
 
+/* --- handshake.c --- */
+/* Acknowledges a guest's SYN,ACK in the name of the other side. */
+void handshake_finish(struct guest *guest, const struct sw_frame *frame);
+
 /* --- local.c: clients on the host itself that came by IPv6 --- */
 /* How passt names them: a link-local address, as the gateway's. */
 #define PASST_LOCAL6 "fe80::1"

@@ -37,7 +37,7 @@ watch(const struct way *way, uint32_t events)
 static bool
 is_behind(const struct way *way)
 {
-    return way->guest->port->queued_bytes > SW_QUEUE_BYTES / 2;
+    return sw_is_behind(way->guest->port);
 }
 
 static void

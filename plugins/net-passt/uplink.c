@@ -112,21 +112,31 @@ sw_uplink_resume(struct sw_uplink *up)
 
 /* --- frames --- */
 
+/* The second step of a connection from outside. */
+static bool
+is_accepting(const struct sw_frame *f)
+{
+    const uint8_t both = SW_TCP_SYN | SW_TCP_ACK;
+    return f->proto == SW_TCP && (f->tcp_flags & both) == both;
+}
+
 /* What belongs to a connection from outside goes back where that came from, all else goes out by the first. */
 static struct way *
 choose(struct guest *guest, const struct sw_frame *f)
 {
+    bool udp = f->proto == SW_UDP, one = guest->ways->next == NULL;
     struct flow *flow = NULL;
-    if (f->proto == SW_UDP ||
-        (f->proto == SW_TCP && guest->ways->next != NULL && !sw_opens(f))) {
-        flow = flow_find(guest, f->proto, f->source_port, &f->target, f->target_port,
-                         f->proto == SW_UDP);
+    if (udp || is_accepting(f) || (f->proto == SW_TCP && !one && !sw_opens(f))) {
+        flow = flow_find(guest, f->proto, f->source_port, &f->target, f->target_port, udp);
     }
     if (flow == NULL) {
         return guest->ways;
     }
     flow->used_ms = sw_now_ms();
     flow->way = flow->way == NULL ? guest->ways : flow->way;
+    if (is_accepting(f)) {
+        handshake_finish(guest, f);
+    }
     return flow->way;
 }
 

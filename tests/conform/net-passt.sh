@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# net-passt in a network namespace of its own: the conformance kit, then what passt must and must not let through (net-passt-checks.py).
+. "$(dirname "$0")/../lib.sh"
+[ "$(id -u)" = 0 ] || skip "needs root, to make network namespaces"
+[ -c /dev/net/tun ] || skip "there is no /dev/net/tun"
+need unshare nsenter ip python3 ping passt dig
+[ -f "$BUILD/lib/ctr/plugins/net-passt.so" ] || skip "net-passt was not built"
+export BUILD T ROOT
+unshare -n python3 -B "$ROOT/tests/conform/net-passt-checks.py" "$T" || fail "see above"
