@@ -64,6 +64,7 @@ receive(struct sw_port *port)
     struct sw *sw = port->sw;
     size_t lengths[SW_BATCH];
     int got = receive_some(port, sw->n_frames, lengths);
+    sw->source = 1 + (unsigned) (port->serial % (SW_SOURCES - 1));
     if (got < 0) {
         sw->host->watch_set(port->watch, 0); /* the VM is gone: no more of it */
     }
@@ -71,6 +72,7 @@ receive(struct sw_port *port)
         take(port, sw->frames + (size_t) i * sw->frame_size, lengths[i]);
     }
     sw_flush(sw);
+    sw->source = 0;
 }
 
 static void

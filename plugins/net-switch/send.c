@@ -2,7 +2,7 @@
  * What goes to VMs. Frames are gathered for each port, and sent together once the batch that they came in is worked off.
  *
  * What a VM does not take waits in a ring that is bounded in frames and bytes; what does not fit is dropped, as a switch does: a sender cannot be held
- * back without holding back what it sends to others. A VM that is gone (ECONNREFUSED) costs nothing but its own frames.
+ * back without holding back what it sends to others. One sender gets a quarter of the ring at most, so that a flood leaves room for the others' frames. A VM that is gone (ECONNREFUSED) costs nothing but its own frames.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* sendmmsg */
@@ -16,10 +16,20 @@
 #define MSG_NOSIGNAL 0
 #endif
 
+/* A frame counts as so many bytes at least, so that many short ones fill a share like few long ones. */
+static size_t
+weight(size_t length)
+{
+    return length < SW_QUEUE_BYTES / SW_QUEUE ? SW_QUEUE_BYTES / SW_QUEUE : length;
+}
+
 static void
 enqueue(struct sw_port *port, const uint8_t *frame, size_t length)
 {
-    bool fits = port->queued < SW_QUEUE && port->queued_bytes + length <= SW_QUEUE_BYTES;
+    unsigned source = port->sw->source;
+    size_t n = weight(length);
+    bool fits = port->queued < SW_QUEUE && port->queued_bytes + n <= SW_QUEUE_BYTES &&
+                port->shares[source] + n <= SW_QUEUE_BYTES / 4;
     uint8_t *copy = fits ? malloc(length) : NULL;
     if (copy == NULL) {
         port->stats.dropped++;
@@ -27,8 +37,9 @@ enqueue(struct sw_port *port, const uint8_t *frame, size_t length)
     }
     memcpy(copy, frame, length);
     port->queue[(port->first + port->queued++) % SW_QUEUE] =
-        (struct sw_queued){.bytes = copy, .length = length};
-    port->queued_bytes += length;
+        (struct sw_queued){.bytes = copy, .length = length, .source = source};
+    port->queued_bytes += n;
+    port->shares[source] += n;
     if (port->queued == 1) {
         port->sw->host->watch_set(port->watch, CTR_READABLE | CTR_WRITABLE);
     }
@@ -37,9 +48,11 @@ enqueue(struct sw_port *port, const uint8_t *frame, size_t length)
 static void
 dequeue(struct sw_port *port)
 {
-    free(port->queue[port->first].bytes);
-    port->queue[port->first].bytes = NULL;
-    port->queued_bytes -= port->queue[port->first].length;
+    struct sw_queued *q = &port->queue[port->first];
+    port->queued_bytes -= weight(q->length);
+    port->shares[q->source] -= weight(q->length);
+    free(q->bytes);
+    q->bytes = NULL;
     port->first = (port->first + 1) % SW_QUEUE;
     port->queued--;
 }
@@ -151,7 +164,7 @@ sw_flush(struct sw *sw)
 void
 sw_port_drain(struct sw_port *port)
 {
-    bool full = port->queued_bytes > SW_QUEUE_BYTES / 2;
+    bool full = sw_is_behind(port);
     while (port->queued > 0) {
         const struct sw_queued *q = &port->queue[port->first];
         const struct sw_out out = {.bytes = q->bytes, .length = q->length};
@@ -163,7 +176,7 @@ sw_port_drain(struct sw_port *port)
     if (port->queued == 0) {
         port->sw->host->watch_set(port->watch, CTR_READABLE);
     }
-    if (full && port->queued_bytes <= SW_QUEUE_BYTES / 2 && port->sw->uplink != NULL) {
+    if (full && !sw_is_behind(port) && port->sw->uplink != NULL) {
         sw_uplink_resume(port->sw->uplink);
     }
 }

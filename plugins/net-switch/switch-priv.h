@@ -20,11 +20,12 @@
 #define SW_BATCH_BYTES (1 << 20) /* room for them */
 #define SW_QUEUE 1024            /* frames that wait for one VM */
 #define SW_QUEUE_BYTES (2 << 20) /* and their bytes */
-#define SW_BUFFER (1 << 20)      /* bytes asked for each socket buffer */
-#define SW_CLIENTS 256           /* remembered clients of one published UDP port */
-#define SW_PUBLISHED 4096        /* published ports of a network */
-#define SW_QUESTIONS 256         /* that one container may have open with the resolver */
-#define SW_STREAMS 16            /* TCP connections likewise */
+#define SW_SOURCES 64       /* among which a queue is shared: one has a quarter of it at most */
+#define SW_BUFFER (1 << 20) /* bytes asked for each socket buffer */
+#define SW_CLIENTS 256      /* remembered clients of one published UDP port */
+#define SW_PUBLISHED 4096   /* published ports of a network */
+#define SW_QUESTIONS 256    /* that one container may have open with the resolver */
+#define SW_STREAMS 16       /* TCP connections likewise */
 #define SW_HOST_PORTS 64
 #define SW_MIN_MTU 576
 #define SW_MIN_MTU6 1280 /* with IPv6 */
@@ -65,8 +66,10 @@ struct sw_port {
     struct sw_queued {
         uint8_t *bytes;
         size_t length;
-    } queue[SW_QUEUE]; /* a ring: what the VM did not take */
+        unsigned source; /* sw->source when it came */
+    } queue[SW_QUEUE];   /* a ring: what the VM did not take */
     size_t first, queued, queued_bytes;
+    size_t shares[SW_SOURCES]; /* bytes of each source in it */
     struct sw_budget floods, answers;
     uint32_t flows;     /* connections through the uplink; it counts them */
     uint32_t questions; /* open ones */
@@ -116,6 +119,8 @@ struct sw {
     uint8_t *held;               /* frames made here, until sw_flush */
     size_t held_size, n_held;
     uint8_t *datagram; /* one received UDP datagram */
+    unsigned
+        source; /* whose batch is worked on: a port's number, within SW_SOURCES; 0: from outside or our own */
 };
 
 /* --- host.c: the host's clock and addresses --- */
@@ -137,6 +142,12 @@ void sw_port_send(struct sw_port *port, const uint8_t *frame, size_t length);
 /* Room for a frame to be made, valid until the next sw_flush. */
 uint8_t *sw_hold(struct sw *sw, size_t length);
 void sw_flush(struct sw *sw);
+/* So much from outside waits for the VM that no more should be read for it until sw_uplink_resume. */
+static inline bool
+sw_is_behind(const struct sw_port *port)
+{
+    return port->shares[0] > SW_QUEUE_BYTES / 8;
+}
 /* The VM takes frames again. */
 void sw_port_drain(struct sw_port *port);
 void sw_port_forget(struct sw_port *port); /* what waits for it */
@@ -191,7 +202,7 @@ bool
 sw_uplink_input(struct sw_uplink *uplink, struct sw_port *from, const struct sw_frame *frame);
 /* Port `from` goes away. */
 void sw_uplink_forget(struct sw_uplink *uplink, const struct sw_port *from);
-/* The queue of a port that was more than half full is no longer: what was held back for it may come. */
+/* A port is no longer behind (sw_is_behind): what was held back for it may come. */
 void sw_uplink_resume(struct sw_uplink *uplink);
 /* Listens on TCP; host_port 0 becomes the real one. 0 or a negative code. */
 int sw_uplink_listen(struct sw_uplink *uplink, struct sw_published *published);

@@ -122,7 +122,7 @@ on_add_poll(int fd, int events, void *opaque)
     if (f == NULL || (f->listener && is_full(up, f))) {
         return -1;
     }
-    bool behind = f->owner != NULL && f->owner->queued_bytes > SW_QUEUE_BYTES / 2;
+    bool behind = f->owner != NULL && sw_is_behind(f->owner);
     bool reads = (events & (SLIRP_POLL_IN | SLIRP_POLL_PRI)) != 0 && !behind;
     f->generation = up->generation;
     f->want = (reads ? CTR_READABLE : 0) | ((events & SLIRP_POLL_OUT) != 0 ? CTR_WRITABLE : 0);

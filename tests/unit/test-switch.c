@@ -381,7 +381,7 @@ slow_vm_harms_nobody(void **state)
         got++;
     }
     nothing(&net, b);
-    assert_true(got >= 512);
+    assert_true(got >= 256); /* A has its share of the queue */
     assert_int_equal(got + dropped(&net, "b"), sent);
     (void) close(a);
     (void) close(b);
