@@ -1,137 +1,10 @@
 /*
  * core/net: leases, and a real ctr-net with the real net-switch.
- *
- * ctr-net is looked for beside the running program, so a link to the built one is made in the test programs' own bin/. This
- * process is the reaper of its grandchildren, so that the end of a ctr-net can be waited for.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "core/net/net.h"
-#include <arpa/inet.h>
-#include <cmocka.h>
+#include "tests/unit/net-fixture.h"
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-
-static char *build; /* absolute */
-
-struct world {
-    char *folder;
-    struct ctr_conf *conf;
-    struct ctr_store *store;
-    struct ctr_nets *nets;
-    int status; /* that a ctr-net may end with */
-};
-
-static void
-world_open(struct world *w, const char *net_section)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    char template[] = "/tmp/ctr-test-net-XXXXXX";
-    assert_non_null(mkdtemp(template));
-    *w = (struct world){.folder = strdup(template)};
-    CTR_AUTO(free)
-    char *text = ctr_printf("[engine]\ndata = %s/data\nrun = %s/run\nplugins = "
-                            "%s/lib/ctr/plugins\nsubnet = 10.88.0.0/29\n[vmm]\nplugin = "
-                            "none\n[storage]\nplugin = none\n%s",
-                            w->folder, w->folder, build, net_section);
-    if (ctr_conf_parse("test", "test.ini", text, strlen(text), &w->conf, &err) != 0) {
-        fail_msg("conf: %s", err.msg);
-    }
-    assert_int_equal(ctr_store_open(w->conf->engine.data, &w->store, &err), 0);
-    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, &w->nets, &err), 0);
-}
-
-static int
-add(struct ctr_nets *nets, const char *name, const char *subnet, bool internal,
-    struct ctr_error *err)
-{
-    char id[65];
-    CTR_AUTO(json)
-    json_t *request =
-        json_pack("{s:s, s:s, s:b}", "name", name, "subnet", subnet, "internal", internal);
-    return ctr_nets_add(nets, request, id, err);
-}
-
-static void
-world_restart(struct world *w)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    ctr_nets_destroy(w->nets);
-    ctr_store_close(w->store);
-    assert_int_equal(ctr_store_open(w->conf->engine.data, &w->store, &err), 0);
-    assert_int_equal(ctr_nets_create(w->store, w->conf, NULL, &w->nets, &err), 0);
-}
-
-static void
-world_close(struct world *w)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    assert_int_equal(ctr_nets_stop(w->nets, NULL, &err), 0);
-    ctr_nets_destroy(w->nets);
-    ctr_store_close(w->store);
-    ctr_conf_destroy(w->conf);
-    int status;
-    while (waitpid(-1, &status, 0) > 0) { /* until all ctr-nets have ended */
-        assert_true(WIFEXITED(status));
-        assert_in_range(WEXITSTATUS(status), 0, w->status);
-    }
-    assert_int_equal(ctr_remove_tree(w->folder, &err), 0);
-    free(w->folder);
-}
-
-static int
-connect_to(struct world *w, const char *network, const char *id, const json_t *publish,
-           struct ctr_old_attachment *ret, json_t **ret_published, struct ctr_error *err)
-{
-    return ctr_nets_connect(w->nets, network, id, CTR_PORT_DGRAM | CTR_PORT_TAP, publish, ret,
-                            ret_published, err);
-}
-
-static void
-join(struct world *w, const char *network, const char *id, struct ctr_old_attachment *ret)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    if (connect_to(w, network, id, NULL, ret, NULL, &err) != 0) {
-        fail_msg("connect %s: %s", id, err.msg);
-    }
-}
-
-/* One request on the network's own socket. */
-static json_t *
-ask(const struct world *w, const char *network, const char *op)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(free)
-    char *path = ctr_printf("%s/run/n/%s.sock", w->folder, network);
-    CTR_AUTO(fd) int fd = ctr_unix_connect(path, &err);
-    CTR_AUTO(json) json_t *request = json_pack("{s:s}", "op", op);
-    CTR_AUTO(json) json_t *reply = ctr_unix_call(fd, request, 5000, NULL, &err);
-    return json_incref(json_object_get(reply, "ok"));
-}
-
-static pid_t
-pid_of(const struct world *w, const char *network)
-{
-    CTR_AUTO(json) json_t *info = ask(w, network, "info");
-    assert_non_null(info);
-    return (pid_t) ctr_json_int(info, "pid", 0);
-}
-
-static size_t
-ports_of(const struct world *w, const char *network)
-{
-    CTR_AUTO(json) json_t *ok = ask(w, network, "ports");
-    assert_non_null(ok);
-    return json_object_size(json_object_get(ok, "ports"));
-}
 
 /* --- text --- */
 
@@ -163,7 +36,7 @@ networks(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    world_open(&w, "[net]\nplugin = switch\n");
+    world_open(&w, SWITCH);
     assert_null(ctr_nets_inspect(w.nets, "nowhere", &err));
     assert_int_equal(err.code, -ENOENT);
     assert_non_null(strstr(err.msg, "nowhere"));
@@ -192,45 +65,44 @@ leases(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_old_attachment at[5], again;
+    struct net_port at[5], again;
     char id[24];
-    world_open(&w, "[net]\nplugin = switch\n");
+    world_open(&w, SWITCH);
     for (int i = 0; i < 4; i++) { /* .2 to .5: all that a /29 has */
         (void) snprintf(id, sizeof id, "c%d", i);
         join(&w, "default", id, &at[i]);
-        (void) close(at[i].fd);
+        close_port(&at[i]);
     }
     assert_string_equal(at[0].address, "10.88.0.2");
     assert_string_equal(at[0].mac, "02:42:0a:58:00:02");
     assert_string_equal(at[0].gateway, "10.88.0.1");
-    assert_string_equal(at[0].dns, "10.88.0.1");
     assert_int_equal(at[0].prefix, 29);
-    assert_int_equal(at[0].mtu, 1500);
+    assert_int_equal(at[0].mtu, 65520);
     assert_int_equal(at[0].kind, CTR_PORT_DGRAM);
     assert_string_equal(at[3].address, "10.88.0.5");
     assert_int_equal(connect_to(&w, "default", "c4", NULL, &at[4], NULL, &err), -ENOSPC);
     assert_non_null(strstr(err.msg, "10.88.0.0/29"));
     /* Kept while the container is off, and over a restart; given back by rm alone. */
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "c1", &err), 0);
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "c1", &err), 0);
+    assert_int_equal(ctr_nets_down(w.nets, "c1", &err), 0);
+    assert_int_equal(ctr_nets_down(w.nets, "c1", &err), 0);
     assert_int_equal(connect_to(&w, "default", "c4", NULL, &at[4], NULL, &err), -ENOSPC);
     world_restart(&w);
     assert_int_equal(connect_to(&w, "default", "c4", NULL, &at[4], NULL, &err), -ENOSPC);
     join(&w, "default", "c1", &again);
     assert_string_equal(again.address, at[1].address);
-    (void) close(again.fd);
+    close_port(&again);
     CTR_AUTO(json) json_t *seen = ctr_nets_inspect(w.nets, "default", &err);
     const json_t *all = json_object_get(seen, "containers");
     assert_int_equal(json_object_size(all), 4);
     assert_string_equal(ctr_json_str(json_object_get(all, "c1"), "address", ""), "10.88.0.3");
-    assert_int_equal(ctr_nets_release(w.nets, "default", "c1", &err), 0);
-    assert_int_equal(ctr_nets_release(w.nets, "default", "c1", &err), 0);
+    assert_int_equal(ctr_nets_leave(w.nets, "default", "c1", &err), 0);
+    assert_int_equal(ctr_nets_leave(w.nets, "default", "c1", &err), -ENOENT);
     join(&w, "default", "c4", &at[4]);
     assert_string_equal(at[4].address, at[1].address);
-    (void) close(at[4].fd);
+    close_port(&at[4]);
     for (int i = 0; i < 5; i++) {
         (void) snprintf(id, sizeof id, "c%d", i);
-        assert_int_equal(ctr_nets_release(w.nets, "default", id, &err), 0);
+        assert_int_equal(ctr_nets_leave(w.nets, "default", id, &err), i == 1 ? -ENOENT : 0);
     }
     assert_int_equal(ports_of(&w, "default"), 0);
     world_close(&w);
@@ -249,12 +121,12 @@ race(void *arg)
     struct racer *r = arg;
     for (int i = 0; i < 8; i++) {
         struct ctr_error err = CTR_ERROR_INIT;
-        struct ctr_old_attachment at;
+        struct net_port at;
         char id[48];
         (void) snprintf(id, sizeof id, "%s-%d", r->id, i);
         if (connect_to(r->world, "big", id, NULL, &at, NULL, &err) == 0) {
             (void) snprintf(r->addresses[i], sizeof r->addresses[i], "%s", at.address);
-            (void) close(at.fd);
+            close_port(&at);
         }
     }
     return NULL;
@@ -266,7 +138,7 @@ threads(void **state)
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
     static struct racer racers[6];
-    world_open(&w, "[net]\nplugin = switch\n");
+    world_open(&w, SWITCH);
     assert_int_equal(add(w.nets, "big", "10.89.0.0/24", false, &err), 0);
     for (size_t i = 0; i < CTR_LENGTH(racers); i++) {
         racers[i].world = &w;
@@ -294,8 +166,8 @@ static void
 ctr_net_is_found_again(void **state)
 {
     struct world w;
-    struct ctr_old_attachment a, b;
-    world_open(&w, "[net]\nplugin = switch\n");
+    struct net_port a, b;
+    world_open(&w, SWITCH);
     join(&w, "default", "a", &a);
     pid_t pid = pid_of(&w, "default");
     world_restart(&w); /* as ctrd's */
@@ -303,13 +175,13 @@ ctr_net_is_found_again(void **state)
     assert_int_equal(pid_of(&w, "default"), pid);
     assert_int_equal(ports_of(&w, "default"), 2);
     /* A's VM ended unseen: its container starts anew. */
-    (void) close(a.fd);
+    close_port(&a);
     join(&w, "default", "a", &a);
     assert_int_equal(ports_of(&w, "default"), 2);
     /* ctr-net dies: the next start has a new one. */
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    (void) close(a.fd);
+    close_port(&a);
     join(&w, "default", "a", &a);
     assert_int_not_equal(pid_of(&w, "default"), pid);
     assert_string_equal(a.address, "10.88.0.2");
@@ -318,9 +190,9 @@ ctr_net_is_found_again(void **state)
     struct ctr_error err = CTR_ERROR_INIT;
     assert_int_equal(ctr_nets_stop(w.nets, NULL, &err), 0);
     assert_int_equal(ports_of(&w, "default"), 1);
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "a", &err), 0);
-    (void) close(a.fd);
-    (void) close(b.fd);
+    assert_int_equal(ctr_nets_down(w.nets, "a", &err), 0);
+    close_port(&a);
+    close_port(&b);
     world_close(&w);
 }
 
@@ -329,22 +201,22 @@ profile_changes(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_old_attachment a;
-    world_open(&w, "[net]\nplugin = switch\n");
+    struct net_port a;
+    world_open(&w, SWITCH);
     join(&w, "default", "a", &a);
-    (void) close(a.fd);
+    close_port(&a);
     pid_t pid = pid_of(&w, "default");
     w.conf->engine.subnet[strlen("10.8")] = '9'; /* 10.89.0.0/29 */
     world_restart(&w);
     join(&w, "default", "a", &a); /* it has its address: the network stays as it is */
     assert_string_equal(a.address, "10.88.0.2");
-    (void) close(a.fd);
-    assert_int_equal(ctr_nets_release(w.nets, "default", "a", &err), 0);
+    close_port(&a);
+    assert_int_equal(ctr_nets_leave(w.nets, "default", "a", &err), 0);
     world_restart(&w);
     join(&w, "default", "a", &a);
     assert_string_equal(a.address, "10.89.0.2");
     assert_int_not_equal(pid_of(&w, "default"), pid);
-    (void) close(a.fd);
+    close_port(&a);
     /* Another plugin: once nobody is attached. */
     char *plugin = NULL;
     for (size_t i = 0; i < w.conf->n_instances; i++) {
@@ -357,9 +229,9 @@ profile_changes(void **state)
     world_restart(&w);
     join(&w, "default", "b", &a);
     assert_int_not_equal(a.fd, -1);
-    (void) close(a.fd);
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "a", &err), 0);
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "b", &err), 0);
+    close_port(&a);
+    assert_int_equal(ctr_nets_down(w.nets, "a", &err), 0);
+    assert_int_equal(ctr_nets_down(w.nets, "b", &err), 0);
     world_restart(&w);
     join(&w, "default", "b", &a);
     assert_int_equal(a.fd, -1);
@@ -378,9 +250,9 @@ publishing(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_old_attachment a, b = {.fd = -7};
+    struct net_port a, b = {.fd = -7};
     json_t *published = NULL;
-    world_open(&w, "[net]\nplugin = switch\n");
+    world_open(&w, SWITCH);
     CTR_AUTO(json)
     json_t *two = json_pack("[o, o]", wish("127.0.0.1", 0, 80), wish("127.0.0.1", 0, 81));
     assert_int_equal(connect_to(&w, "default", "a", two, &a, &published, &err), 0);
@@ -401,13 +273,13 @@ publishing(void **state)
     assert_null(published);
     assert_int_equal(ports_of(&w, "default"), 1);
     /* With a gone, it is free. */
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "a", &err), 0);
+    assert_int_equal(ctr_nets_down(w.nets, "a", &err), 0);
     assert_int_equal(connect_to(&w, "default", "b", taken, &b, &published, &err), 0);
     assert_int_equal(ctr_json_int(json_array_get(published, 1), "host_port", 0), port);
     json_decref(published);
-    assert_int_equal(ctr_nets_disconnect(w.nets, "default", "b", &err), 0);
-    (void) close(a.fd);
-    (void) close(b.fd);
+    assert_int_equal(ctr_nets_down(w.nets, "b", &err), 0);
+    close_port(&a);
+    close_port(&b);
     world_close(&w);
 }
 
@@ -416,22 +288,21 @@ nothing_to_connect(void **state)
 {
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_old_attachment at;
+    struct net_port at;
     json_t *published = NULL;
     CTR_AUTO(json) json_t *one = json_pack("[o]", wish("127.0.0.1", 0, 80));
-    world_open(&w, "[net]\nplugin = switch\n");
+    world_open(&w, SWITCH);
     assert_int_equal(connect_to(&w, "none", "a", NULL, &at, &published, &err), 0);
     assert_int_equal(at.fd, -1);
     assert_string_equal(at.address, "");
     assert_int_equal(json_array_size(published), 0);
     json_decref(published);
     assert_int_equal(connect_to(&w, "none", "a", one, &at, NULL, &err), -EINVAL);
-    assert_int_equal(ctr_nets_disconnect(w.nets, "none", "a", &err), 0);
-    assert_int_equal(ctr_nets_release(w.nets, "none", "a", &err), 0);
+    assert_int_equal(ctr_nets_down(w.nets, "a", &err), 0);
+    assert_int_equal(ctr_nets_leave(w.nets, "none", "a", &err), 0);
     assert_int_equal(connect_to(&w, "nowhere", "a", NULL, &at, NULL, &err), -ENOENT);
-    assert_int_equal(
-        ctr_nets_connect(w.nets, "default", "a", CTR_PORT_TAP, NULL, &at, NULL, &err),
-        -EOPNOTSUPP);
+    assert_int_equal(join_as(&w, "default", "a", "a", "", &err), 0);
+    assert_int_equal(bring_up(&w, "a", CTR_PORT_TAP, NULL, &at, NULL, &err), -EOPNOTSUPP);
     world_close(&w);
 
     world_open(&w, "[net]\nplugin = none\n");
@@ -497,8 +368,8 @@ hostile_requests(void **state)
     };
     struct world w;
     struct ctr_error err = CTR_ERROR_INIT;
-    struct ctr_old_attachment a;
-    world_open(&w, "[net]\nplugin = switch\n");
+    struct net_port a;
+    world_open(&w, SWITCH);
     join(&w, "default", "a", &a);
     for (size_t i = 0; i < CTR_LENGTH(lines); i++) {
         CTR_AUTO(free) char *reply = say(&w, lines[i], strlen(lines[i]));
@@ -512,34 +383,9 @@ hostile_requests(void **state)
     memset(large, 'x', length);
     assert_null(say(&w, large, length)); /* no end of a line in sight: closed */
     assert_int_equal(ports_of(&w, "default"), 1);
-    assert_int_equal(ctr_nets_release(w.nets, "default", "a", &err), 0);
-    (void) close(a.fd);
+    assert_int_equal(ctr_nets_leave(w.nets, "default", "a", &err), 0);
+    close_port(&a);
     world_close(&w);
-}
-
-static int
-prepare(void **state)
-{
-    const char *given = getenv("CTR_TEST_BUILD");
-    build = ctr_expand_path(given == NULL ? "build" : given, NULL);
-    CTR_AUTO(free) char *prefix = ctr_prefix_dir();
-    CTR_AUTO(free) char *bin = ctr_printf("%s/bin", prefix);
-    CTR_AUTO(free) char *link = ctr_printf("%s/ctr-net", bin);
-    CTR_AUTO(free) char *program = ctr_printf("%s/bin/ctr-net", build);
-    struct ctr_error err = CTR_ERROR_INIT;
-    (void) signal(SIGPIPE, SIG_IGN);
-    (void) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    if (ctr_mkdirs(bin, 0755, &err) != 0 || (symlink(program, link) != 0 && errno != EEXIST)) {
-        return -1;
-    }
-    return access(link, X_OK);
-}
-
-static int
-clean(void **state)
-{
-    free(build);
-    return 0;
 }
 
 int
