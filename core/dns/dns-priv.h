@@ -173,8 +173,16 @@ struct ctr_dns_silent {
     int64_t until;
 };
 
+/* How long is waited; a test's patience is shorter. */
+struct ctr_dns_times {
+    uint64_t datagram_ms, connection_ms; /* for a server's answer by UDP, by TCP */
+    uint64_t question_ms;                /* no more tries after that */
+    uint64_t idle_ms;                    /* for a client's next whole question by TCP */
+};
+
 struct ctr_dns {
     struct ctr_loop *loop;
+    struct ctr_dns_times times;
     struct ctr_dns_hooks hooks;
     struct ctr_dns_conf conf;
     struct ctr_dns_table hosts, ports;
@@ -219,7 +227,7 @@ struct ctr_dns_exchange;
 /* `done` comes once, unless destroyed before, and never inside start: with the answer (owned by the callee), or NULL. It should destroy the exchange. `question` and
  * `server` must live so long. NULL: cannot be sent. */
 struct ctr_dns_exchange *
-ctr_dns_exchange_start(struct ctr_loop *loop, const struct ctr_dns_question *question,
+ctr_dns_exchange_start(struct ctr_dns *dns, const struct ctr_dns_question *question,
                        const union ctr_dns_server *server, bool edns,
                        void (*done)(void *arg, ldns_pkt *take_answer), void *arg);
 void ctr_dns_exchange_destroy(struct ctr_dns_exchange *exchange); /* takes NULL */

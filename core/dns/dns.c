@@ -12,6 +12,8 @@ ctr_dns_create(struct ctr_loop *loop, const char *resolv_conf,
         return ctr_fail(err, -ENOMEM, "DNS: out of memory");
     }
     dns->loop = loop;
+    dns->times = (struct ctr_dns_times){
+        .datagram_ms = 1500, .connection_ms = 3000, .question_ms = 8000, .idle_ms = 10000};
     if (hooks != NULL) {
         dns->hooks = *hooks;
     }

@@ -7,13 +7,11 @@
 #include "core/dns/dns-priv.h"
 #include <sys/socket.h>
 
-#define DATAGRAM_MS 1500
-#define STREAM_MS 3000
 #define MAX_WRONG 64
 #define DATAGRAM_MAX 4096 /* some servers send more than we said */
 
 struct ctr_dns_exchange {
-    struct ctr_loop *loop;
+    struct ctr_dns *dns;
     const struct ctr_dns_question *question;
     const union ctr_dns_server *server;
     ldns_buffer *ask;
@@ -93,7 +91,7 @@ open_socket(struct ctr_dns_exchange *x, int type, uint32_t events,
     if (x->fd < 0 || (connect(x->fd, &x->server->any, length) != 0 && errno != EINPROGRESS)) {
         return -errno;
     }
-    x->watch = ctr_watch_add(x->loop, x->fd, events, cb, x);
+    x->watch = ctr_watch_add(x->dns->loop, x->fd, events, cb, x);
     return x->watch == NULL ? -errno : 0;
 }
 
@@ -164,7 +162,7 @@ start_stream(struct ctr_dns_exchange *x)
         finish(x, NULL);
         return;
     }
-    ctr_timer_set(x->timer, STREAM_MS);
+    ctr_timer_set(x->timer, x->dns->times.connection_ms);
 }
 
 /* --- by UDP --- */
@@ -217,7 +215,7 @@ start_datagram(struct ctr_dns_exchange *x)
 }
 
 struct ctr_dns_exchange *
-ctr_dns_exchange_start(struct ctr_loop *loop, const struct ctr_dns_question *question,
+ctr_dns_exchange_start(struct ctr_dns *dns, const struct ctr_dns_question *question,
                        const union ctr_dns_server *server, bool edns,
                        void (*done)(void *arg, ldns_pkt *take_answer), void *arg)
 {
@@ -226,7 +224,7 @@ ctr_dns_exchange_start(struct ctr_loop *loop, const struct ctr_dns_question *que
         return NULL;
     }
     *x = (struct ctr_dns_exchange){
-        .loop = loop,
+        .dns = dns,
         .question = question,
         .server = server,
         .fd = -1,
@@ -235,7 +233,7 @@ ctr_dns_exchange_start(struct ctr_loop *loop, const struct ctr_dns_question *que
     };
     if (ctr_random(&x->id, sizeof x->id) == 0) {
         x->ask = ctr_dns_ask_make(question, x->id, edns);
-        x->timer = ctr_timer_add(loop, DATAGRAM_MS, on_timeout, x);
+        x->timer = ctr_timer_add(dns->loop, dns->times.datagram_ms, on_timeout, x);
     }
     if (x->ask == NULL || x->timer == NULL || start_datagram(x) != 0) {
         ctr_dns_exchange_destroy(x);

@@ -1,14 +1,13 @@
 /*
  * Open questions: those that wait for an answer from outside.
  *
- * A question is tried at most three times within eight seconds, each time at the next server; who was silent lately is asked last. The same question of the same
+ * A question is tried at most three times, each time at the next server; who was silent lately is asked last. The same question of the same
  * port, asked again meanwhile, waits for the same answer. How many may be open is bounded for each port and in all, and when half of all are taken, a port
  * that has many gets no more: one that floods does not take the others' places.
  */
 #include "core/dns/dns-priv.h"
 
 #define MAX_TRIES 3
-#define DEADLINE_NS 8000000000LL
 #define SILENT_NS 30000000000LL
 #define MAX_OPEN 512
 #define MAX_PORT 128
@@ -180,7 +179,7 @@ static bool
 start_exchange(struct ctr_dns_forward *f)
 {
     /* The first client asked all that counts: name, type, and the header's bits. */
-    f->exchange = ctr_dns_exchange_start(f->dns->loop, &f->clients->question, current_server(f),
+    f->exchange = ctr_dns_exchange_start(f->dns, &f->clients->question, current_server(f),
                                          !f->plain, on_answer, f);
     return f->exchange != NULL;
 }
@@ -265,7 +264,7 @@ open_forward(struct ctr_dns *dns, struct ctr_dns_port *port)
     const struct ctr_dns_servers *servers = &port->view->servers;
     f->dns = dns;
     f->port = port;
-    f->deadline = ctr_monotonic_ns() + DEADLINE_NS;
+    f->deadline = ctr_monotonic_ns() + (int64_t) dns->times.question_ms * 1000000;
     order_servers(dns, servers->n > 0 ? servers : ctr_dns_conf_servers(&dns->conf),
                   &f->servers);
     f->next = dns->forwards;

@@ -1,13 +1,12 @@
 /*
  * Questions over TCP (RFC 7766): a two-byte length before each message, many questions on one connection, answers in whatever order they come.
  *
- * A connection ends when nothing whole came in, and nothing went out, for ten seconds: a half question does not prolong it. Connections are bounded for each port and
+ * A connection ends when nothing whole came in, and nothing went out, for a while: a half question does not prolong it. Connections are bounded for each port and
  * in all, and so is what waits on one: beyond that we stop reading until something is through.
  */
 #include "core/dns/dns-priv.h"
 #include <sys/socket.h>
 
-#define IDLE_MS 10000
 #define MAX_STREAMS 64
 #define MAX_PORT_STREAMS 8
 #define MAX_PENDING 32
@@ -81,7 +80,7 @@ flush(struct ctr_dns_stream *stream)
             return errno == EAGAIN || errno == EINTR;
         }
         ctr_buf_consume(&stream->out, (size_t) n);
-        ctr_timer_set(stream->timer, IDLE_MS);
+        ctr_timer_set(stream->timer, stream->dns->times.idle_ms);
     }
     return true;
 }
@@ -119,7 +118,7 @@ ask_questions(struct ctr_dns_stream *stream)
             break;
         }
         stream->pending++;
-        ctr_timer_set(stream->timer, IDLE_MS);
+        ctr_timer_set(stream->timer, stream->dns->times.idle_ms);
         ctr_dns_ask(stream->dns, stream->port->id, in + 2, length, true, on_answer, stream);
         ctr_buf_consume(&stream->in, 2 + length);
     }
@@ -168,7 +167,7 @@ open_stream(struct ctr_dns *dns, struct ctr_dns_port *port, int fd)
     }
     *stream = (struct ctr_dns_stream){.dns = dns, .port = port, .fd = fd};
     stream->watch = ctr_watch_add(dns->loop, fd, CTR_READABLE, on_ready, stream);
-    stream->timer = ctr_timer_add(dns->loop, IDLE_MS, on_idle, stream);
+    stream->timer = ctr_timer_add(dns->loop, dns->times.idle_ms, on_idle, stream);
     if (stream->watch == NULL || stream->timer == NULL) {
         ctr_watch_remove(stream->watch);
         ctr_timer_remove(stream->timer);

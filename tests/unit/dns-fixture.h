@@ -77,6 +77,8 @@ fixture_setup(void **state)
     (void) snprintf(f->conf, sizeof f->conf, "%s/resolv.conf", f->folder);
     assert_int_equal(ctr_loop_create(&f->loop, NULL), 0);
     assert_int_equal(ctr_dns_create(f->loop, f->conf, &hooks, &f->dns, NULL), 0);
+    f->dns->times = (struct ctr_dns_times){
+        .datagram_ms = 500, .connection_ms = 500, .question_ms = 1200, .idle_ms = 1500};
     *state = f;
     return 0;
 }

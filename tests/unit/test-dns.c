@@ -578,8 +578,8 @@ test_stream_limits(void **state)
     ctr_loop_run(f->loop);
     assert_true(stranger.ended);
     assert_int_equal(ctr_write_all(s[0].fd, "\004\000", 2), 0);
-    for (int i = 0; i < 40 && !s[0].ended; i++) {
-        run_for(f, 300);
+    for (int i = 0; i < 200 && !s[0].ended; i++) {
+        run_for(f, 50);
         assert_int_equal(
             s[0].ended || send(s[0].fd, "x", 1, MSG_NOSIGNAL) == 1 || errno == EPIPE, 1);
     }
