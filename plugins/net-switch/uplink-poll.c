@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 #define NO_TIMEOUT UINT32_MAX
+#define LAZY_MS                                                                                \
+    5000 /* UDP and pings only end, minutes later; libslirp would look twice a second */
 
 struct sw_fd *
 sw_uplink_fd(const struct sw_uplink *up, int fd)
@@ -52,6 +54,7 @@ sw_uplink_forget_fd(struct sw_uplink *up, int fd)
     up->sw->host->watch_remove(f->watch);
     if (f->flow) {
         up->flows--;
+        up->streams -= f->stream;
         if (f->owner != NULL) {
             f->owner->flows--;
         }
@@ -157,6 +160,9 @@ sw_uplink_fill(struct sw_uplink *up)
         if (up->fds[i] != NULL) {
             apply(up, up->fds[i]);
         }
+    }
+    if (up->streams == 0 && timeout < LAZY_MS) {
+        timeout = LAZY_MS;
     }
     if (up->flows > 0) {
         up->sw->host->timer_set(up->tick, timeout);

@@ -17,6 +17,7 @@ struct sw_fd {
     uint32_t generation;        /* of the fill that asked */
     bool fired;                 /* since the watch was last told */
     bool flow, listener;        /* a connection; a published port */
+    bool stream;                /* a connection by TCP */
     struct sw_port *owner;      /* of a flow, may be NULL */
     struct ctr_address address; /* of a listener's container */
 };
@@ -27,7 +28,7 @@ struct sw_uplink {
     struct sw_fd **fds; /* by descriptor */
     size_t n_fds;
     uint32_t generation;
-    size_t flows, max_flows;
+    size_t flows, max_flows, streams;
     struct sw_port *current; /* whose frame or connection libslirp looks at */
     int found;               /* a listener that was not known yet */
     struct ctr_timer *tick, *soon;

@@ -84,9 +84,14 @@ on_register(int fd, void *opaque)
     if (f == NULL) {
         return;
     }
+    int type = 0;
+    socklen_t length = sizeof type;
+    (void) getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length);
     f->flow = true;
+    f->stream = type == SOCK_STREAM;
     f->owner = up->current;
     up->flows++;
+    up->streams += f->stream;
     if (f->owner != NULL) {
         f->owner->flows++;
     }
