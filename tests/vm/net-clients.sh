@@ -9,7 +9,7 @@ use_profile main qemu
 cache=$BUILD/tests/cache
 mkdir -p "$cache"
 if [ ! -f "$cache/clients/index.json" ]; then
-    debootstrap --variant=minbase --include=iperf3,bind9-dnsutils,curl,iputils-ping,python3-minimal bookworm "$T/clients" >"$T/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 3 "$T/debootstrap.log")"
+    debootstrap --variant=minbase --include=iperf3,bind9-dnsutils,curl,iputils-ping,busybox-static bookworm "$T/clients" >"$T/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 3 "$T/debootstrap.log")"
     rm -rf "$T/clients/var/cache/apt" "$T/clients/var/lib/apt/lists"
     layout_from_root "$T/clients" "$T/layout" latest "$(host_arch)"
     mv "$T/layout" "$cache/clients"
@@ -18,12 +18,13 @@ ctr load -i "$cache/clients" >/dev/null || fail "load"
 ctr network create --ipv6 --label use=clients lan >/dev/null || fail "network create"
 
 start() { ctr run -d --network "lan,alias=$2" --name "$1" -m 256m clients sh -c "$3" >/dev/null || fail "run $1"; }
-start web1 web 'echo one >/tmp/index.html; cd /tmp; exec python3 -m http.server -b :: 80'
-start web2 web 'echo two >/tmp/index.html; cd /tmp; exec python3 -m http.server -b :: 80'
+start web1 web 'echo one >/tmp/index.html; exec busybox httpd -f -p [::]:80 -h /tmp'
+start web2 web 'echo two >/tmp/index.html; exec busybox httpd -f -p [::]:80 -h /tmp'
 start perf perf 'exec iperf3 -s'
 ctr run -d --network lan --name client --dns-search corp.example --add-host pinned:192.0.2.7 clients sleep infinity >/dev/null || fail "run client"
 in_client() { timeout 60 "$BIN/ctrctl" --profile "$PROFILE" exec client "$@"; }
-address() { ctr inspect --format "{{.NetworkSettings.Networks.lan.$2}}" "$1"; }
+address() { ctr inspect --format "{{.NetworkSettings.Networks.lan.$2}}" "$1" | grep .; }
+for c in web1 web2 perf client; do address $c IPAddress >/dev/null && address $c GlobalIPv6Address >/dev/null || fail "$c has no addresses: $(ctr logs $c 2>&1)"; done
 
 # dig: A, AAAA, PTR, TCP, EDNS, NODATA and NXDOMAIN
 expect "dig A" "$(address perf IPAddress)" "$(in_client dig +short perf)"
