@@ -25,6 +25,7 @@ $(BUILD)/tests/bin/%: $(BUILD)/obj/tests/bin/%.o $(ALL_LIBS) $(SDK_LIB)
 	$(say)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LINK) $(BIN_LIBS_$(*F))
 
 # Fuzz targets are built by clang into a build folder of their own: `make fuzz` there becomes fuzz-bins.
+FUZZ_LIBS_fuzz-slirp = $(call pkg,slirp)
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ALL_LIBS) $(SDK_LIB)
 	@mkdir -p $(@D)

@@ -6,13 +6,11 @@
  */
 #include "switch-priv.h"
 
-#define ANSWERS_PER_SECOND 1000
-
 /* An answer of our own is worth making. */
 static bool
 spend(struct sw_port *port)
 {
-    bool ok = sw_spend(&port->answers, ANSWERS_PER_SECOND);
+    bool ok = sw_spend(&port->answers, SW_ANSWERS_PER_SECOND);
     port->stats.dropped += !ok;
     return ok;
 }

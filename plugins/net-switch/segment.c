@@ -5,7 +5,6 @@
 
 #define MIN_MSS 256
 #define MAX_MSS 1200
-#define RESETS_PER_SECOND 100
 
 static uint32_t
 most_bytes(const struct sw *sw)
@@ -65,7 +64,7 @@ sw_reset_stranger(struct sw_port *port, const struct sw_frame *f)
         .flags = acknowledges ? SW_TCP_RST : SW_TCP_RST | SW_TCP_ACK,
     };
     port->stats.dropped++;
-    if ((f->tcp_flags & SW_TCP_RST) == 0 && sw_spend(&port->answers, RESETS_PER_SECOND)) {
+    if ((f->tcp_flags & SW_TCP_RST) == 0 && sw_spend(&port->answers, SW_ANSWERS_PER_SECOND)) {
         sw_send_segment(port, &reset);
     }
 }

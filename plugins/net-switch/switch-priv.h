@@ -26,6 +26,8 @@
 #define SW_PUBLISHED 4096   /* published ports of a network */
 #define SW_QUESTIONS 256    /* that one container may have open with the resolver */
 #define SW_STREAMS 16       /* TCP connections likewise */
+#define SW_ANSWERS_PER_SECOND                                                                  \
+    1000 /* of the network's own to one VM: ARP, pings, ICMP errors, resets */
 #define SW_HOST_PORTS 64
 #define SW_MIN_MTU 576
 #define SW_MIN_MTU6 1280 /* with IPv6 */

@@ -7,7 +7,6 @@
 #include "switch-priv.h"
 
 #define FLOODS_PER_SECOND 500
-#define ERRORS_PER_SECOND 500
 
 void
 sw_refuse(struct sw_port *port, const struct sw_frame *frame, enum sw_verdict verdict)
@@ -15,7 +14,7 @@ sw_refuse(struct sw_port *port, const struct sw_frame *frame, enum sw_verdict ve
     struct sw *sw = port->sw;
     port->stats.dropped++;
     port->stats.refused++;
-    if (sw_spend(&port->answers, ERRORS_PER_SECOND)) {
+    if (sw_spend(&port->answers, SW_ANSWERS_PER_SECOND)) {
         uint8_t *reply = sw_hold(sw, SW_ICMP_ERROR);
         size_t length = sw_refusal(frame, &sw->rules, verdict, reply);
         if (length > 0) {
