@@ -3,8 +3,7 @@
  *
  * Joining: the endpoint is a record first; then a spare interface of the machine is attached to the network, and the guest is
  * told. Whatever fails takes the endpoint away again. Leaving: the endpoint and its port go first, for certain; the guest follows.
- * A daemon that is killed in between leaves an endpoint without interface, or an interface without endpoint: the mender finishes
- * the one or, if it cannot, undoes it, and tells every guest once what holds.
+ * What a killed daemon leaves half done is mend.c's.
  */
 #include "core/engine/engine-priv.h"
 #include <sys/socket.h>
@@ -13,8 +12,8 @@
 
 /* --- the machine's side; not locked --- */
 
-static json_t *
-ask_ports(struct ctr_container *c, struct ctr_error *err)
+json_t *
+ctr_sandbox_ports(struct ctr_container *c, struct ctr_error *err)
 {
     CTR_AUTO(json) json_t *request = json_pack("{s:s}", "op", "ports");
     CTR_AUTO(json) json_t *ok = NULL;
@@ -28,8 +27,8 @@ ask_ports(struct ctr_container *c, struct ctr_error *err)
     return json_incref(json_object_get(ok, "ports"));
 }
 
-static int
-tell_guest(struct ctr_container *c, struct ctr_error *err)
+int
+ctr_guest_tell(struct ctr_container *c, struct ctr_error *err)
 {
     json_t *network = ctr_nets_guest(c->engine->nets, c->id, err);
     if (network == NULL) {
@@ -41,28 +40,29 @@ tell_guest(struct ctr_container *c, struct ctr_error *err)
                            : ctr_sandbox_do(c, request, NULL, err);
 }
 
-/* Whether an endpoint other than that on `network` (may be NULL) has the interface. */
+/* Whether an endpoint of another network has the interface. */
 static bool
-has_interface(const json_t *endpoints, const char *hardware, const char *network)
+is_used(const json_t *endpoints, const char *hardware, const char *network)
 {
     size_t i;
     json_t *endpoint;
     json_array_foreach((json_t *) endpoints, i, endpoint)
     {
         if (strcasecmp(ctr_json_str(endpoint, "hardware", ""), hardware) == 0 &&
-            (network == NULL || strcmp(ctr_json_str(endpoint, "network", ""), network) != 0)) {
+            strcmp(ctr_json_str(endpoint, "network_id", ""), network) != 0) {
             return true;
         }
     }
     return false;
 }
 
-/* An interface that no network uses, boot's own that were left among them. */
+/* An interface that no network uses, boot's own that were left among them, and that can do the endpoint's MTU. */
 static int
-pick_port(struct ctr_container *c, const json_t *endpoints, const char *network,
-          char ret_hardware[18], struct ctr_error *err)
+pick_port(struct ctr_container *c, const json_t *wanted, char ret_hardware[18],
+          struct ctr_error *err)
 {
-    CTR_AUTO(json) json_t *ports = ask_ports(c, err);
+    CTR_AUTO(json) json_t *endpoints = ctr_nets_endpoints(c->engine->nets, c->id, err);
+    CTR_AUTO(json) json_t *ports = endpoints == NULL ? NULL : ctr_sandbox_ports(c, err);
     size_t i;
     json_t *port;
     if (ports == NULL) {
@@ -72,7 +72,8 @@ pick_port(struct ctr_container *c, const json_t *endpoints, const char *network,
     {
         const char *hardware = ctr_json_str(port, "hardware", "");
         if (ctr_json_int(port, "kind", 0) == CTR_PORT_DGRAM &&
-            !has_interface(endpoints, hardware, network)) {
+            ctr_json_int(port, "mtu", 0) >= ctr_json_int(wanted, "mtu", 0) &&
+            !is_used(endpoints, hardware, ctr_json_str(wanted, "network_id", ""))) {
             (void) snprintf(ret_hardware, 18, "%s", hardware);
             return 0;
         }
@@ -93,15 +94,13 @@ drop_stale(int fd)
     }
 }
 
-/* The container is on the network and runs: gives it an interface there. */
+/* Gives a container that runs an interface for its endpoint. */
 static int
-attach_running(struct ctr_container *c, const char *network, struct ctr_error *err)
+attach(struct ctr_container *c, const json_t *endpoint, struct ctr_error *err)
 {
-    struct ctr_nets *nets = c->engine->nets;
-    CTR_AUTO(json) json_t *endpoints = ctr_nets_endpoints(nets, c->id, err);
     CTR_AUTO(fd) int fd = -1;
     char hardware[18];
-    if (endpoints == NULL || pick_port(c, endpoints, network, hardware, err) < 0) {
+    if (pick_port(c, endpoint, hardware, err) < 0) {
         return err->code;
     }
     CTR_AUTO(json)
@@ -114,9 +113,10 @@ attach_running(struct ctr_container *c, const char *network, struct ctr_error *e
     }
     drop_stale(fd);
     pthread_mutex_lock(&c->net_lock);
-    int rc = ctr_nets_up_one(nets, network, c->id, hardware, fd, err);
+    int rc = ctr_nets_up_one(c->engine->nets, ctr_json_str(endpoint, "network_id", ""), c->id,
+                             hardware, fd, err);
     pthread_mutex_unlock(&c->net_lock);
-    return rc < 0 ? rc : tell_guest(c, err);
+    return rc < 0 ? rc : ctr_guest_tell(c, err);
 }
 
 static int
@@ -128,8 +128,8 @@ leave(struct ctr_container *c, const char *network, struct ctr_error *err)
     return rc;
 }
 
-static bool
-is_running(struct ctr_container *c)
+bool
+ctr_container_runs(struct ctr_container *c)
 {
     ctr_engine_lock(c->engine);
     bool running = c->state == CTR_STATE_RUNNING && c->live;
@@ -137,19 +137,19 @@ is_running(struct ctr_container *c)
     return running;
 }
 
-/* A container that ended meanwhile stays on the network, like one that does not run. */
-static int
-attach_or_leave(struct ctr_container *c, const char *network, struct ctr_error *err)
+int
+ctr_endpoint_attach(struct ctr_container *c, const json_t *endpoint, struct ctr_error *err)
 {
+    const char *network = ctr_json_str(endpoint, "network_id", "");
     struct ctr_error left = CTR_ERROR_INIT;
-    if (attach_running(c, network, err) == 0) {
+    if (attach(c, endpoint, err) == 0) {
         return 0;
     }
-    if (!is_running(c)) {
+    if (!ctr_container_runs(c)) {
         (void) ctr_container_net_down(c, &left);
         return 0;
     }
-    if (leave(c, network, &left) < 0 || tell_guest(c, &left) < 0) {
+    if (leave(c, network, &left) < 0 || ctr_guest_tell(c, &left) < 0) {
         ctr_log(CTR_LEVEL_WARN, "container=%.12s network=%s error=\"%s\"", c->id, network,
                 left.msg);
     }
@@ -165,15 +165,17 @@ connect_claimed(struct ctr_container *c, const char *network, const json_t *endp
     pthread_mutex_lock(&c->net_lock);
     int rc = ctr_nets_join(c->engine->nets, network, c->id, c->name, endpoint, err);
     pthread_mutex_unlock(&c->net_lock);
-    if (rc < 0 || !is_running(c)) {
+    if (rc < 0 || !ctr_container_runs(c)) {
         return rc;
     }
-    rc = attach_or_leave(c, network, err);
+    CTR_AUTO(json) json_t *all = ctr_nets_endpoints(c->engine->nets, c->id, err);
+    const json_t *joined = json_array_get(all, json_array_size(all) - 1); /* the last one */
+    rc = all == NULL ? err->code : ctr_endpoint_attach(c, joined, err);
     return rc < 0 && rc != -EBUSY ? ctr_engine_internal(err) : rc;
 }
 
-static void
-let_go(struct ctr_container *c)
+void
+ctr_container_let_go(struct ctr_container *c)
 {
     ctr_engine_lock(c->engine);
     ctr_container_idle(c);
@@ -192,7 +194,7 @@ ctr_engine_network_connect(struct ctr_engine *engine, const char *network, const
         return err->code;
     }
     int rc = connect_claimed(c, network, endpoint, err);
-    let_go(c);
+    ctr_container_let_go(c);
     return rc;
 }
 
@@ -238,112 +240,12 @@ ctr_engine_network_disconnect(struct ctr_engine *engine, const char *network, co
     }
     struct ctr_error why = CTR_ERROR_INIT;
     int rc = leave(c, network, err);
-    if (rc == 0 && is_running(c) && tell_guest(c, &why) < 0) {
+    if (rc == 0 && ctr_container_runs(c) && ctr_guest_tell(c, &why) < 0) {
         ctr_log(CTR_LEVEL_WARN,
                 "container=%.12s network=%s msg=\"left, guest not told\" "
                 "error=\"%s\"",
                 c->id, network, why.msg);
     }
-    let_go(c);
+    ctr_container_let_go(c);
     return rc;
-}
-
-/* --- after the daemon's end --- */
-
-static bool
-is_port(const json_t *ports, const char *hardware)
-{
-    size_t i;
-    json_t *port;
-    json_array_foreach((json_t *) ports, i, port)
-    {
-        if (strcasecmp(ctr_json_str(port, "hardware", ""), hardware) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Endpoints without an interface get one, or go. False: something is not there yet, of which the guest must not hear. */
-static bool
-mend_endpoints(struct ctr_container *c, const json_t *ports)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(json) json_t *endpoints = ctr_nets_endpoints(c->engine->nets, c->id, &err);
-    bool whole = endpoints != NULL;
-    size_t i;
-    json_t *endpoint;
-    json_array_foreach(endpoints, i, endpoint)
-    {
-        const char *network = ctr_json_str(endpoint, "network", "");
-        if (is_port(ports, ctr_json_str(endpoint, "hardware", ""))) {
-            whole = whole && ctr_json_bool(endpoint, "up", false);
-        } else if (strcmp(network, "none") != 0 && attach_or_leave(c, network, &err) < 0) {
-            ctr_log(CTR_LEVEL_WARN,
-                    "container=%.12s network=%s msg=\"was joined by half, left\" "
-                    "error=\"%s\"",
-                    c->id, network, err.msg);
-        }
-    }
-    return whole;
-}
-
-static void
-mend(struct ctr_engine *engine, const char *id)
-{
-    struct ctr_error err = CTR_ERROR_INIT;
-    ctr_engine_lock(engine);
-    struct ctr_container *c = ctr_container_claim(engine, id, "connect", &err);
-    ctr_engine_unlock(engine);
-    if (c == NULL) {
-        return;
-    }
-    CTR_AUTO(json) json_t *ports = is_running(c) ? ask_ports(c, &err) : NULL;
-    if (ports != NULL && mend_endpoints(c, ports) && tell_guest(c, &err) < 0) {
-        ctr_log(CTR_LEVEL_WARN, "container=%.12s error=\"%s\"", c->id, err.msg);
-    }
-    let_go(c);
-}
-
-static void *
-mender(void *arg)
-{
-    struct ctr_engine *engine = arg;
-    CTR_AUTO(json) json_t *ids = json_array();
-    size_t i;
-    json_t *id;
-    ctr_engine_lock(engine);
-    for (struct ctr_container *c = engine->containers; c != NULL; c = c->next) {
-        if (c->live) {
-            (void) json_array_append_new(ids, json_string(c->id));
-        }
-    }
-    ctr_engine_unlock(engine);
-    json_array_foreach(ids, i, id)
-    {
-        ctr_engine_lock(engine);
-        bool quit = engine->quit;
-        ctr_engine_unlock(engine);
-        if (!quit) {
-            mend(engine, json_string_value(id));
-        }
-    }
-    return NULL;
-}
-
-int
-ctr_mender_start(struct ctr_engine *engine, struct ctr_error *err)
-{
-    int rc = pthread_create(&engine->mender, NULL, mender, engine);
-    engine->has_mender = rc == 0;
-    return rc == 0 ? 0 : ctr_fail(err, -rc, "thread: %s", strerror(rc));
-}
-
-void
-ctr_mender_stop(struct ctr_engine *engine)
-{
-    if (engine->has_mender) {
-        pthread_join(engine->mender, NULL);
-        engine->has_mender = false;
-    }
 }

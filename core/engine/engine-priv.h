@@ -277,7 +277,20 @@ int ctr_container_net_down(struct ctr_container *container, struct ctr_error *er
 int ctr_container_add_endpoints(struct ctr_engine *engine, json_t *container,
                                 struct ctr_error *err);
 
-/* --- connect.c --- */
+/* --- connect.c; not locked --- */
+bool ctr_container_runs(struct ctr_container *container);
+/* The end of a claim: idle, released. */
+void ctr_container_let_go(struct ctr_container *container);
+/* A running machine's ports as its sandbox tells them; new reference. */
+json_t *ctr_sandbox_ports(struct ctr_container *container, struct ctr_error *err);
+/* The guest sets up its network as it is now. */
+int ctr_guest_tell(struct ctr_container *container, struct ctr_error *err);
+/* Gives a claimed container that runs an interface for an endpoint, one of ctr_nets_endpoints; if that fails the endpoint is gone. One that ended
+ * meanwhile keeps it, like one that does not run. */
+int ctr_endpoint_attach(struct ctr_container *container, const json_t *endpoint,
+                        struct ctr_error *err);
+
+/* --- mend.c --- */
 /* Finishes or undoes what the daemon's end interrupted, for all that run; on a thread of its own. */
 int ctr_mender_start(struct ctr_engine *engine, struct ctr_error *err);
 void ctr_mender_stop(struct ctr_engine *engine);

@@ -26,8 +26,9 @@ ctr_ports_list(struct ctr_conn *conn, const json_t *request)
     for (uint32_t i = 0; i < spec->machine.n_ports; i++) {
         char hardware[18];
         mac_text(spec->macs[i], hardware);
-        if (json_array_append_new(ports, json_pack("{s:s, s:i, s:b}", "hardware", hardware,
-                                                   "kind", (int) spec->ports[i].kind, "spare",
+        if (json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:b}", "hardware", hardware,
+                                                   "kind", (int) spec->ports[i].kind, "mtu",
+                                                   (int) spec->ports[i].mtu, "spare",
                                                    spec->kept[i].spare)) < 0) {
             ctr_conn_fail(conn, "ENOMEM", "out of memory");
             return;

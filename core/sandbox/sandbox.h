@@ -35,7 +35,7 @@
  *   {"op":"signal","exec":""|EID,"signal":N} {"op":"resize","exec":""|EID,"rows":R,"cols":C} {"op":"stats"} -> {"ok":{…}}
  *   {"op":"stop","signal":N,"timeout":SECONDS}   -> {"ok":{}} at once; the exit event follows for certain: signal, after timeout SIGKILL, after 5 s more the VM is killed
  *   {"op":"kill"}                                -> {"ok":{}} the VM is ended at once
- *   {"op":"ports"}                               -> {"ok":{"ports":[{"hardware":"02:…","kind":1,"spare":B}]}}, in the order of the machine's interfaces
+ *   {"op":"ports"}                               -> {"ok":{"ports":[{"hardware":"02:…","kind":1,"mtu":N,"spare":B}]}}, in the order of the machine's interfaces
  *   {"op":"port","hardware":"02:…"}              -> {"ok":{}} with a copy of that port's network end as SCM_RIGHTS on the first byte
  *   {"op":"network","network":{…}}               -> {"ok":{}} when the guest has set its interfaces and names so (guest/PROTOCOL.guest.md, network)
  *   {"op":"pause"} {"op":"resume"} {"op":"memory","bytes":N}  -> {"ok":{}}, or ENOTSUP by the plugin's name

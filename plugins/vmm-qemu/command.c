@@ -281,6 +281,12 @@ add_tap(struct command *command, unsigned index, int fd)
     }
 }
 
+/* No control queue: a guest then sets up two queues instead of three, and changes its MAC without asking, since all frames come through. With it
+ * each interface took a kernel 1 % of its boot under tcg, whether used or not. */
+#define NO_CONTROL                                                                             \
+    ",ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_rx_extra=off,ctrl_mac_addr=off,"              \
+    "ctrl_guest_offloads=off,guest_announce=off"
+
 static int
 add_port(struct command *command, int take_fd, const struct ctr_port *port,
          const uint8_t mac[6], unsigned index, const char *bus, struct ctr_error *err)
@@ -304,10 +310,12 @@ add_port(struct command *command, int take_fd, const struct ctr_port *port,
         command_add(command, "dgram,id=net%u,local.type=fd,local.str=%d", index, n);
     }
     command_add(command, "-device");
-    command_add(command,
-                "virtio-net-%s,netdev=net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u%s",
-                bus, index, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port->mtu,
-                strcmp(bus, "pci") == 0 ? ",romfile=" : "");
+    command_add(
+        command,
+        "virtio-net-%s,netdev=net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u" NO_CONTROL
+        "%s",
+        bus, index, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port->mtu,
+        strcmp(bus, "pci") == 0 ? ",romfile=" : "");
     return 0;
 }
 
