@@ -13,7 +13,7 @@
  *   {"op":"publish"|"unpublish","id":ID,"proto":"tcp","host_address":"0.0.0.0"|"::","host_port":8080,"host_port_end":8090,"port":80} -> {"ok":{"host_port":8080}}
  *         host_port 0: any free one; host_port_end: the first free one up to it
  *   {"op":"zone","zone":{…}}             as in core/dns/dns.h
- *   {"op":"stats","id":ID} -> {"ok":{"rx_frames",…}}   {"op":"ports"} -> {"ok":{"ports":{ID:{mac,address,address6,kind,published:[…]}}}}
+ *   {"op":"stats","id":ID} -> {"ok":{"rx_frames",…}}   {"op":"ports"} -> {"ok":{"ports":{ID:{mac,address,address6,kind,out_mtu,published:[…]}}}}
  *   {"op":"info"} -> {"ok":{"kinds":1,"pid":P,"plugin":"switch","network":NAME,"dns":{…},"refused":[{"container","proto","address","port","name","count","time":NS}],
  *         "captures":[{"id","frames","lost"}]}}
  *   {"op":"capture","id":ID|"","count":N} -> {"ok":{}}, then the connection carries a pcap file (nanoseconds, LINKTYPE_ETHERNET) until it ends or N frames are through

@@ -90,14 +90,15 @@ parse_spec(const struct ctr_carrier *c, const struct ctr_exchange *exchange,
 }
 
 static int
-remember(struct ctr_carrier *c, const struct ctr_port_spec *spec, const json_t *request)
+remember(struct ctr_carrier *c, const struct ctr_port_spec *spec, const struct ctr_port *port,
+         const json_t *request)
 {
-    json_t *port =
-        json_pack("{s:s, s:s, s:s, s:I, s:b, s:[]}", "mac", ctr_json_str(request, "mac", ""),
-                  "address", ctr_json_str(request, "address", ""), "address6",
-                  ctr_json_str(request, "address6", ""), "kind", (json_int_t) spec->kind,
-                  "host", (spec->flags & CTR_PORT_HOST) != 0, "published");
-    return json_object_set_new(c->ports, spec->id, port) == 0 ? 0 : -ENOMEM;
+    json_t *known = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:b, s:[]}", "mac", ctr_json_str(request, "mac", ""),
+        "address", ctr_json_str(request, "address", ""), "address6",
+        ctr_json_str(request, "address6", ""), "kind", (json_int_t) spec->kind, "out_mtu",
+        (json_int_t) port->out_mtu, "host", (spec->flags & CTR_PORT_HOST) != 0, "published");
+    return json_object_set_new(c->ports, spec->id, known) == 0 ? 0 : -ENOMEM;
 }
 
 static json_t *
@@ -126,7 +127,7 @@ ctr_carrier_attach(struct ctr_carrier *c, struct ctr_exchange *exchange, struct 
     }
     CTR_AUTO(fd) int fd = port.fd;
     CTR_AUTO(json) json_t *ok = describe(&port);
-    if (ok == NULL || remember(c, &spec, exchange->request) != 0) {
+    if (ok == NULL || remember(c, &spec, &port, exchange->request) != 0) {
         (void) c->ops.detach(c->self, spec.id, NULL);
         (void) ctr_fail(err, -ENOMEM, "port of %s: out of memory", spec.id);
         return NULL;

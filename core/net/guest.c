@@ -105,6 +105,15 @@ own_or(const json_t *own, const json_t *host, const char *key)
     return json_deep_copy(json_array_size(own) > 0 ? own : json_object_get(host, key));
 }
 
+/* A search list of "." alone is none. */
+static json_t *
+search_list(const json_t *own, const json_t *host)
+{
+    const char *first = json_string_value(json_array_get(own, 0));
+    bool none = json_array_size(own) == 1 && first != NULL && strcmp(first, ".") == 0;
+    return none ? json_array() : own_or(own, host, "search");
+}
+
 json_t *
 ctr_nets_guest(struct ctr_nets *nets, const char *container, struct ctr_error *err)
 {
@@ -117,7 +126,7 @@ ctr_nets_guest(struct ctr_nets *nets, const char *container, struct ctr_error *e
     } else {
         ret = json_pack(
             "{s:o, s:o, s:o, s:o, s:o}", "interfaces", interfaces(nets, container), "dns",
-            name_servers(nets, container), "search", own_or(up->dns_search, host, "search"),
+            name_servers(nets, container), "search", search_list(up->dns_search, host),
             "options", own_or(up->dns_options, host, "options"), "hosts", host_lines(nets, up));
         if (ret == NULL) {
             (void) ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY);

@@ -222,6 +222,10 @@ ctr_endpoint_create(struct ctr_network_entry *network, const char *container, co
 void ctr_endpoint_insert(struct ctr_nets *nets, struct ctr_endpoint *endpoint);
 void ctr_endpoint_unlink(struct ctr_nets *nets, struct ctr_endpoint *endpoint);
 void ctr_endpoint_free(struct ctr_endpoint *endpoint); /* takes NULL */
+/* --- wish.c --- */
+/* Sets what is asked for. */
+int ctr_endpoint_wish(struct ctr_endpoint *endpoint, const json_t *wish, struct ctr_error *err);
+
 json_t *ctr_endpoint_record(const struct ctr_endpoint *endpoint);
 /* What inspect shows of it among a network's containers. */
 json_t *ctr_endpoint_brief(const struct ctr_endpoint *endpoint);
@@ -229,6 +233,9 @@ json_t *ctr_endpoint_brief(const struct ctr_endpoint *endpoint);
 /* --- up.c; nets->mutex is held --- */
 struct ctr_up *ctr_up_find(const struct ctr_nets *nets, const char *container);
 void ctr_up_free(struct ctr_up *up); /* takes NULL */
+/* From now on the container counts as up; nets->mutex is not held. */
+int ctr_up_begin(struct ctr_nets *nets, const struct ctr_nets_wants *wants, bool boot,
+                 struct ctr_error *err);
 
 /* --- port.c; network->mutex is held and its peer open --- */
 /* Makes the port that a container has at boot: of the best kind in common; *ret gets it. A plugin that connects nothing makes none: *ret_made false. */
@@ -259,6 +266,8 @@ int ctr_zones_concerned(struct ctr_nets *nets, const char *container,
 /* Tells them the names as they are now. One that cannot be told is an error if the container is on it, else it is logged. */
 int ctr_zones_push(struct ctr_nets *nets, const struct ctr_network_list *networks,
                    const char *container, struct ctr_error *err);
+/* Both for one container. */
+int ctr_zones_tell(struct ctr_nets *nets, const char *container, struct ctr_error *err);
 /* Tells one; network->mutex is held and its peer open. */
 int
 ctr_zone_push(struct ctr_nets *nets, struct ctr_network_entry *network, struct ctr_error *err);
@@ -268,6 +277,17 @@ int ctr_extra_host_split(const char *text, char ret_name[256], const char **ret_
 /* --- resolv.c --- */
 /* {"search":[…],"options":[…]} of the host's file; new reference, empty lists where nothing can be read. */
 json_t *ctr_resolv_read(const char *path);
+
+/* --- config.c --- */
+/* The plugin that carries a network, with its options (a reference): an instance of the profile, or a plugin by its name. */
+struct ctr_network_carrier {
+    const char *plugin, *instance;
+    json_t *options;
+};
+int ctr_network_carrier(const struct ctr_nets *nets, const struct ctr_network_entry *network,
+                        struct ctr_network_carrier *ret, struct ctr_error *err);
+json_t *ctr_peer_config(const struct ctr_nets *nets, const struct ctr_network_entry *network,
+                        const char *socket, struct ctr_error *err);
 
 /* --- peer.c; network->mutex is held by the caller --- */
 /* Connects to the network's ctr-net. `start`: starts it if it does not run; else -ENOENT then. *ret_started (may be NULL): it was started. */
@@ -290,9 +310,10 @@ bool ctr_peer_is_there(const struct ctr_nets *nets, const struct ctr_network_ent
 /* --- keeper.c --- */
 /* From now on its ctr-net is started again whenever it ends and containers are up. */
 void ctr_keeper_watch(struct ctr_nets *nets, struct ctr_network_entry *network);
-/* Brings back what ctr-net lacks. *ret_started: it had to be started. */
-int ctr_keeper_restore(struct ctr_nets *nets, struct ctr_network_entry *network,
-                       bool *ret_started, struct ctr_error *err);
+/* --- restore.c --- */
+/* Brings back what ctr-net lacks; no lock is held. *ret_started: it had to be started. */
+int ctr_network_restore(struct ctr_nets *nets, struct ctr_network_entry *network,
+                        bool *ret_started, struct ctr_error *err);
 /* Waits for all keepers' ends. */
 void ctr_keepers_stop(struct ctr_nets *nets);
 

@@ -114,10 +114,9 @@ refresh(struct ctr_nets *nets, const struct ctr_nets_wants *wants, bool boot,
     return code;
 }
 
-/* From now on the container counts as up. */
-static int
-begin(struct ctr_nets *nets, const struct ctr_nets_wants *wants, bool boot,
-      struct ctr_error *err)
+int
+ctr_up_begin(struct ctr_nets *nets, const struct ctr_nets_wants *wants, bool boot,
+             struct ctr_error *err)
 {
     struct ctr_up *up = up_create(wants);
     if (up == NULL) {
@@ -173,16 +172,6 @@ make_ports(struct ctr_nets *nets, const struct ctr_network_list *of, const char 
     return 0;
 }
 
-static int
-push_names(struct ctr_nets *nets, const char *container, struct ctr_error *err)
-{
-    struct ctr_network_list concerned = {0};
-    int code = ctr_zones_concerned(nets, container, &concerned, err);
-    code = code != 0 ? code : ctr_zones_push(nets, &concerned, container, err);
-    ctr_network_list_free(nets, &concerned);
-    return code;
-}
-
 static void
 tell_all(struct ctr_nets *nets, const char *action, const struct ctr_network_list *of,
          const char *container)
@@ -204,11 +193,11 @@ ctr_nets_up(struct ctr_nets *nets, const struct ctr_nets_wants *wants,
     CTR_AUTO(json) json_t *published = NULL;
     err = err == NULL ? &local : err;
     int code = ctr_networks_of(nets, wants->container, &of, err);
-    code = code != 0 ? code : begin(nets, wants, true, err);
+    code = code != 0 ? code : ctr_up_begin(nets, wants, true, err);
     code = code != 0 ? code : make_ports(nets, &of, wants->container, &made, &n, err);
     code =
         code != 0 ? code : ctr_expose(nets, wants->container, wants->publish, &published, err);
-    code = code != 0 ? code : push_names(nets, wants->container, err);
+    code = code != 0 ? code : ctr_zones_tell(nets, wants->container, err);
     if (code != 0) {
         (void) ctr_nets_down(nets, wants->container, NULL);
         ctr_attachments_free(made, n);
@@ -232,159 +221,6 @@ ctr_attachments_free(struct ctr_attachment *attachments, size_t n)
         ctr_auto_fd(&attachments[i].keep);
     }
     free(attachments);
-}
-
-/* --- one more --- */
-
-static int
-set_hardware(struct ctr_nets *nets, const struct ctr_network_entry *n, const char *container,
-             const char *hardware, struct ctr_error *err)
-{
-    ctr_nets_lock(nets);
-    struct ctr_endpoint *e = ctr_endpoint_find(nets, n, container);
-    int code = e != NULL ? 0
-                         : ctr_fail(err, -ENOENT, "container %.12s is not on network %s",
-                                    container, n->name);
-    if (code == 0) {
-        (void) snprintf(e->hardware, sizeof e->hardware, "%s", hardware);
-        code = ctr_lease_update(nets, e, err);
-    }
-    ctr_nets_unlock(nets);
-    return code;
-}
-
-static int
-attach_spare(struct ctr_nets *nets, struct ctr_network_entry *n, const char *container, int fd,
-             struct ctr_error *err)
-{
-    struct ctr_error why = CTR_ERROR_INIT;
-    (void) pthread_mutex_lock(&n->mutex);
-    int code = ctr_peer_open(nets, n, true, NULL, &why);
-    if (code == 0 && n->kinds != 0 && (n->kinds & CTR_PORT_DGRAM) == 0) {
-        code = ctr_fail(&why, -EOPNOTSUPP,
-                        "network plugin %s cannot be joined by a machine that runs; restart "
-                        "the container",
-                        n->plugin);
-    } else if (code == 0 && n->kinds != 0) {
-        code = ctr_port_restore(nets, n, container, CTR_PORT_DGRAM, fd, &why);
-    }
-    (void) pthread_mutex_unlock(&n->mutex);
-    return code == 0 ? 0 : ctr_fail(err, code, "network %s: %s", n->name, why.msg);
-}
-
-/* What a container had published was gone with the last network that had a way out; there may be one again. */
-static int
-expose_late(struct ctr_nets *nets, const char *container, struct ctr_error *err)
-{
-    CTR_AUTO(json) json_t *wishes = NULL;
-    bool published = false;
-    ctr_nets_lock(nets);
-    const struct ctr_up *up = ctr_up_find(nets, container);
-    for (const struct ctr_endpoint *e = ctr_endpoint_next(nets, NULL, container); e != NULL;
-         e = ctr_endpoint_next(nets, e, container)) {
-        published |= e->kind != 0 && json_array_size(e->published) > 0;
-    }
-    bool due = !published && up != NULL && ctr_endpoint_gateway(nets, container) != NULL;
-    wishes = due ? json_deep_copy(up->publish) : NULL;
-    ctr_nets_unlock(nets);
-    return json_array_size(wishes) == 0 ? 0 : ctr_expose(nets, container, wishes, NULL, err);
-}
-
-int
-ctr_nets_up_one(struct ctr_nets *nets, const char *ref, const char *container,
-                const char *hardware, int fd, struct ctr_error *err)
-{
-    struct ctr_error local = CTR_ERROR_INIT;
-    struct ctr_network_entry *n;
-    err = err == NULL ? &local : err;
-    int code = ctr_network_get(nets, ref, &n, err);
-    if (code != 0) {
-        return code;
-    }
-    code = set_hardware(nets, n, container, hardware, err);
-    code = code != 0 ? code : attach_spare(nets, n, container, fd, err);
-    if (code == 0) {
-        ctr_keeper_watch(nets, n);
-        code = expose_late(nets, container, err);
-        code = code != 0 ? code : push_names(nets, container, err);
-    }
-    if (code == 0) {
-        ctr_nets_tell(nets, "connect", n, container, NULL);
-    }
-    ctr_network_release(nets, n);
-    return code;
-}
-
-/* --- found running --- */
-
-/* What kind of port it has: as ctr-net says, or as it would get one. */
-static int
-find_port(struct ctr_nets *nets, struct ctr_network_entry *n, const char *container,
-          struct ctr_error *err)
-{
-    (void) pthread_mutex_lock(&n->mutex);
-    int code = ctr_peer_open(nets, n, true, NULL, err);
-    CTR_AUTO(json) json_t *ports = code == 0 ? ctr_peer_ports(n, err) : NULL;
-    code = code == 0 && ports == NULL ? err->code : code;
-    uint32_t kind = (uint32_t) ctr_json_int(json_object_get(ports, container), "kind", 0);
-    ctr_nets_lock(nets);
-    struct ctr_endpoint *e = ctr_endpoint_find(nets, n, container);
-    const struct ctr_up *up = ctr_up_find(nets, container);
-    if (code == 0 && e != NULL && up != NULL) {
-        uint32_t boot = strcmp(e->hardware, e->mac) == 0
-                            ? ctr_port_kind(n->kinds, up->vmm_kinds)
-                            : CTR_PORT_DGRAM;
-        e->kind = kind != 0 ? kind : n->kinds == 0 ? 0 : boot;
-        n->damaged |= kind == 0;
-    }
-    ctr_nets_unlock(nets);
-    (void) pthread_mutex_unlock(&n->mutex);
-    return code;
-}
-
-/* What a container had published before. */
-static json_t *
-published_of(struct ctr_nets *nets, const char *container)
-{
-    json_t *all = json_array();
-    ctr_nets_lock(nets);
-    for (const struct ctr_endpoint *e = ctr_endpoint_next(nets, NULL, container);
-         e != NULL && all != NULL; e = ctr_endpoint_next(nets, e, container)) {
-        (void) json_array_extend(all, e->published);
-    }
-    ctr_nets_unlock(nets);
-    return all;
-}
-
-int
-ctr_nets_adopt(struct ctr_nets *nets, const struct ctr_nets_wants *wants,
-               json_t **ret_published, struct ctr_error *err)
-{
-    struct ctr_error local = CTR_ERROR_INIT;
-    struct ctr_network_list of = {0};
-    err = err == NULL ? &local : err;
-    int code = ctr_networks_of(nets, wants->container, &of, err);
-    code = code != 0 ? code : begin(nets, wants, false, err);
-    for (size_t i = 0; i < of.n && code == 0; i++) {
-        struct ctr_network_entry *n = of.list[i];
-        struct ctr_error why = CTR_ERROR_INIT;
-        bool started = false;
-        if (ctr_network_is_none(n)) {
-            continue;
-        }
-        if (find_port(nets, n, wants->container, &why) != 0 ||
-            ctr_keeper_restore(nets, n, &started, &why) != 0) {
-            ctr_log(CTR_LEVEL_WARN, "event=network-not-whole network=%s error=\"%s\"", n->name,
-                    why.msg); /* its keeper goes on trying */
-        }
-        ctr_keeper_watch(nets, n);
-    }
-    code = code != 0 ? code : push_names(nets, wants->container, err);
-    if (code == 0 && ret_published != NULL) {
-        *ret_published = published_of(nets, wants->container);
-    }
-    ctr_network_list_free(nets, &of);
-    return code;
 }
 
 /* --- down --- */

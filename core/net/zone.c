@@ -231,3 +231,13 @@ ctr_zones_push(struct ctr_nets *nets, const struct ctr_network_list *networks,
     }
     return ret;
 }
+
+int
+ctr_zones_tell(struct ctr_nets *nets, const char *container, struct ctr_error *err)
+{
+    struct ctr_network_list concerned = {0};
+    int code = ctr_zones_concerned(nets, container, &concerned, err);
+    code = code != 0 ? code : ctr_zones_push(nets, &concerned, container, err);
+    ctr_network_list_free(nets, &concerned);
+    return code;
+}
