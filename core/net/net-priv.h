@@ -307,6 +307,10 @@ int ctr_peer_stream(const struct ctr_nets *nets, const struct ctr_network_entry 
                     json_t *take_request, struct ctr_error *err);
 bool ctr_peer_is_there(const struct ctr_nets *nets, const struct ctr_network_entry *network);
 
+/* --- tidy.c --- */
+/* Ends ctr-nets of networks that there are no more. */
+void ctr_peers_tidy(const struct ctr_nets *nets);
+
 /* --- keeper.c --- */
 /* From now on its ctr-net is started again whenever it ends and containers are up. */
 void ctr_keeper_watch(struct ctr_nets *nets, struct ctr_network_entry *network);

@@ -30,6 +30,7 @@ ctr_nets_create(struct ctr_store *store, const struct ctr_conf *conf,
         ctr_nets_destroy(nets);
         return code;
     }
+    ctr_peers_tidy(nets);
     *ret = nets;
     return 0;
 }
