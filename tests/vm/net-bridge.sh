@@ -43,7 +43,7 @@ load_demo
 ctr network create apart >/dev/null || fail "network create"
 ctr run -d --name web -p 8088:80 demo sh -c 'mkdir /w; echo from-web >/w/index.html; httpd -p 80 -h /w; exec sleep 10000' >/dev/null || fail "web"
 ctr run -d --name peer demo sleep 10000 >/dev/null || fail "peer"
-ctr run -d --name far --network apart demo sleep 10000 >/dev/null || fail "far"
+ctr run -d --name far --network apart demo sh -c 'mkdir /w; echo from-far >/w/index.html; httpd -p 80 -h /w; exec sleep 10000'  >/dev/null || fail "far"
 address() { ctr inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1"; }
 web=$(address web)
 # get FROM URL: what the container gets, or "closed"
@@ -60,6 +60,12 @@ expect "another network's published port" closed "$(get far http://203.0.113.1:8
 expect "the host" closed "$(get peer http://203.0.113.1:8088/)"
 expect "metadata" closed "$(get peer http://169.254.169.254/)"
 expect_match "the tap" '^ctp' "$(ip -o link show type tun | awk '{print $2}' | head -n 1)"
+# A spare interface of the running machine: its frames go by way of ctr-net.
+ctr network connect apart peer || fail "network connect"
+expect "a network that was joined while running" from-far "$(get peer http://far/)"
+expect "and the one before" from-web "$(get peer http://web/)"
+ctr network disconnect apart peer || fail "network disconnect"
+expect "left again" closed "$(get peer http://far/)"
 
 # --- isolated; egress ---
 ctr network create --isolated alone >/dev/null && ctr network create --egress deny --allow 203.0.113.2:8080 strict >/dev/null || fail "network create"
