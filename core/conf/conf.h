@@ -33,7 +33,7 @@ struct ctr_conf_engine {
     uint64_t console_size; /* bound of the console ring, default 256K */
     uint64_t max_image;    /* bytes that an image may unpack to, default 64G */
     int64_t
-        boot_timeout; /* seconds until a guest that does not answer is given up, default 120 */
+        boot_timeout;  /* seconds until a guest that does not answer is given up, default 120 */
     char *subnet;      /* of the default network, default 10.88.0.0/16 */
     bool subnet_set;   /* the profile says so; else it moves if the host uses these addresses */
     bool ipv6;         /* the default network has IPv6, too */

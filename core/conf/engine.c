@@ -58,7 +58,8 @@ static const struct engine_key table[] = {
     {"boot_timeout", CTR_OPTION_INT, AT(boot_timeout), "120", 1, 3600, NULL,
      "seconds until a guest that does not answer is given up"},
     {"subnet", CTR_OPTION_STRING, AT(subnet), "10.88.0.0/16", 0, 0, check_subnet,
-     "IPv4 addresses of the default network; if the host uses these itself and this is not set, "
+     "IPv4 addresses of the default network; if the host uses these itself and this is not "
+     "set, "
      "others of subnets"},
     {"ipv6", CTR_OPTION_BOOL, AT(ipv6), "false", 0, 0, NULL,
      "the default network has IPv6 addresses, too"},
