@@ -203,7 +203,8 @@ main(int argc, char **argv)
     } else if (argc == 5 && (strcmp(argv[1], "up") == 0 || strcmp(argv[1], "down") == 0)) {
         stream(argv[1], argv[2], argv[3], strtod(argv[4], NULL));
     } else {
-        (void) fprintf(stderr, "usage: flow serve PORT | up|down|frames ADDRESS PORT SECONDS\n");
+        (void) fprintf(stderr,
+                       "usage: flow serve PORT | up|down|frames ADDRESS PORT SECONDS\n");
         return 2;
     }
     return 0;

@@ -51,7 +51,7 @@ test_defaults(void **state)
     assert_int_equal(engine->console_size, 256 << 10);
     assert_int_equal(engine->max_image, UINT64_C(64) << 30);
     assert_int_equal(engine->boot_timeout, 120);
-    assert_int_equal(engine->mtu, 1500);
+    assert_int_equal(engine->mtu, 65520);
     assert_int_equal(conf->n_instances, 3); /* the chain is empty */
     ctr_conf_destroy(conf);
     struct ctr_error err = CTR_ERROR_INIT;

@@ -79,7 +79,7 @@ test_refusals(void **state)
     static const struct {
         const char *name, *words;
     } cases[] = {
-        {"abi", "it was built for ABI 2.1, this program has 1.2: rebuild it"},
+        {"abi", "it was built for ABI 2.2, this program has 1.2: rebuild it"},
         {"magic", "its magic is 12345678"},
         {"size", "its description has 24 bytes"},
         {"kind", "its kind 77 is unknown"},
@@ -309,7 +309,7 @@ test_describe(void **state)
     const json_t *abi = entry(all, "storage-abi.so");
     assert_string_equal(ctr_json_str(abi, "kind", ""), "storage");
     assert_string_equal(ctr_json_str(abi, "name", ""), "abi");
-    assert_non_null(strstr(ctr_json_str(abi, "error", ""), "ABI 2.1"));
+    assert_non_null(strstr(ctr_json_str(abi, "error", ""), "ABI 2.2"));
     assert_non_null(
         strstr(ctr_json_str(entry(all, other), "error", ""), "call it storage-good.so"));
     ctr_conf_destroy(conf);
