@@ -135,36 +135,81 @@ frame_udp6(const struct ends *ends, const void *bytes, size_t length)
     return f;
 }
 
-struct frame
-frame_syn(const struct ends *ends)
+static void
+put32(uint8_t *at, uint32_t value)
 {
-    struct frame f = frame_ipv4(ends, CTR_PROTO_TCP, TCP);
+    put16(at, value >> 16);
+    put16(at + 2, value & 0xffff);
+}
+
+static uint32_t
+get32(const uint8_t *at)
+{
+    return (uint32_t) get16(at) << 16 | get16(at + 2);
+}
+
+struct frame
+frame_tcp(const struct ends *ends, const struct segment *segment)
+{
+    size_t length = TCP + segment->length;
+    struct frame f = frame_ipv4(ends, CTR_PROTO_TCP, length);
     uint8_t *tcp = f.bytes + ETHER + IP4;
     put16(tcp, ends->source_port);
     put16(tcp + 2, ends->target_port);
-    put16(tcp + 4, 0x1234);
+    put32(tcp + 4, segment->number);
+    put32(tcp + 8, segment->acknowledged);
     tcp[12] = TCP / 4 << 4;
-    tcp[13] = 2; /* SYN */
+    tcp[13] = segment->flags;
     put16(tcp + 14, 65535);
-    put16(tcp + 16, transport_sum(f.bytes + ETHER + 12, 8, CTR_PROTO_TCP, tcp, TCP));
+    if (segment->length > 0) {
+        memcpy(tcp + TCP, segment->text, segment->length);
+    }
+    put16(tcp + 16, transport_sum(f.bytes + ETHER + 12, 8, CTR_PROTO_TCP, tcp, length));
     return f;
+}
+
+/* Whether it is an IPv4 packet of this protocol between these, its header sound; *ret_length: of what is behind that. */
+static int
+is_between(const struct frame *frame, const struct ends *ends, uint8_t proto,
+           size_t *ret_length)
+{
+    const uint8_t *ip = frame->bytes + ETHER, *transport = ip + IP4;
+    uint8_t addresses[8];
+    put_ipv4(addresses, ends->source, ends->outside);
+    put_ipv4(addresses + 4, ends->target, ends->outside);
+    if (frame->length < ETHER + IP4 + UDP || get16(frame->bytes + 12) != 0x0800 ||
+        ip[0] != 0x45 || ip[9] != proto || memcmp(ip + 12, addresses, 8) != 0 ||
+        get16(transport) != ends->source_port || get16(transport + 2) != ends->target_port) {
+        return 0;
+    }
+    *ret_length = get16(ip + 2) - IP4;
+    return get16(ip + 2) >= IP4 + UDP && get16(ip + 2) + ETHER <= frame->length &&
+           fold(add(0, ip, IP4)) == 0;
+}
+
+int
+frame_read_tcp(const struct frame *frame, const struct ends *ends, struct segment *ret)
+{
+    const uint8_t *ip = frame->bytes + ETHER, *tcp = ip + IP4;
+    size_t length, head = (size_t) (tcp[12] >> 4) * 4;
+    if (!is_between(frame, ends, CTR_PROTO_TCP, &length) || head < TCP || head > length ||
+        transport_sum(ip + 12, 8, CTR_PROTO_TCP, tcp, length) != 0) {
+        return 0;
+    }
+    *ret = (struct segment){.flags = tcp[13],
+                            .number = get32(tcp + 4),
+                            .acknowledged = get32(tcp + 8),
+                            .text = (const char *) tcp + head,
+                            .length = length - head};
+    return 1;
 }
 
 const uint8_t *
 frame_read_udp4(const struct frame *frame, const struct ends *ends, size_t *ret_length)
 {
     const uint8_t *ip = frame->bytes + ETHER, *udp = ip + IP4;
-    uint8_t addresses[8];
-    put_ipv4(addresses, ends->source, ends->outside);
-    put_ipv4(addresses + 4, ends->target, ends->outside);
-    if (frame->length < ETHER + IP4 + UDP || get16(frame->bytes + 12) != 0x0800 ||
-        ip[0] != 0x45 || ip[9] != CTR_PROTO_UDP || memcmp(ip + 12, addresses, 8) != 0 ||
-        get16(udp) != ends->source_port || get16(udp + 2) != ends->target_port) {
-        return NULL;
-    }
-    size_t length = get16(udp + 4);
-    if (length < UDP || length + ETHER + IP4 > frame->length || get16(ip + 2) != IP4 + length ||
-        fold(add(0, ip, IP4)) != 0 ||
+    size_t length;
+    if (!is_between(frame, ends, CTR_PROTO_UDP, &length) || get16(udp + 4) != length ||
         (get16(udp + 6) != 0 && transport_sum(ip + 12, 8, CTR_PROTO_UDP, udp, length) != 0)) {
         return NULL;
     }

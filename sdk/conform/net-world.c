@@ -35,7 +35,12 @@ on_query(void *arg, const char *port, const void *bytes, size_t length,
 static void
 on_stream(void *arg, const char *port, int32_t take_fd)
 {
-    (void) close(take_fd);
+    struct net *net = arg;
+    if (net->stream >= 0) {
+        (void) close(take_fd);
+        return;
+    }
+    net->stream = take_fd;
 }
 
 static void
@@ -136,6 +141,10 @@ net_down(struct net *net)
     if (net->answer != NULL) { /* as the core: none is open when close is called */
         net->answer(net->answer_arg, NULL, 0);
         net->answer = NULL;
+    }
+    if (net->stream >= 0) {
+        (void) close(net->stream);
+        net->stream = -1;
     }
     net->ops.close(net->self);
     conform_host_destroy(net->host);

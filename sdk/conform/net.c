@@ -8,8 +8,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-enum { A = 2, B = 3, LIAR = 77, SOON = 2000, NEVER = 300 };
-
 static const struct ends a_to_b = {.source = A,
                                    .source_mac = A,
                                    .target = B,
@@ -97,68 +95,6 @@ publishing(struct net *net)
     }
 }
 
-/* --- the resolver --- */
-
-static const struct ends question_ends = {.source = A,
-                                          .source_mac = A,
-                                          .target = NET_GATEWAY,
-                                          .source_port = 5353,
-                                          .target_port = 53};
-
-static int
-is_asked(void *arg)
-{
-    return ((struct net *) arg)->answer != NULL;
-}
-
-static int
-is_answer(void *arg, const struct frame *frame)
-{
-    const struct ends ends = {
-        .source = NET_GATEWAY, .target = A, .source_port = 53, .target_port = 5353};
-    const char *wanted = arg;
-    size_t length;
-    const uint8_t *payload = frame_read_udp4(frame, &ends, &length);
-    return payload != NULL && length == strlen(wanted) && memcmp(payload, wanted, length) == 0;
-}
-
-static void
-resolver(struct net *net, const struct port *a)
-{
-    struct conform *kit = net->kit;
-    char wanted[] = "the answer";
-    uint8_t mac[6];
-    if (!conform_check(kit, port_gateway(net, a, mac), "the gateway answers ARP")) {
-        return;
-    }
-    struct frame question = frame_udp4(&question_ends, "the question", 12);
-    frame_to(&question, mac);
-    conform_check(kit, port_send(a, &question), "a asks the resolver by UDP");
-    if (!conform_check(kit, conform_host_run(net->host, is_asked, net, SOON),
-                       "the core gets the question")) {
-        return;
-    }
-    conform_check(kit, strcmp(net->question, "a: the question") == 0,
-                  "with the port's name, unchanged: %s", net->question);
-    net->answer(net->answer_arg, wanted, strlen(wanted));
-    net->answer = NULL;
-    conform_check(kit, port_wait(net, a, is_answer, wanted, SOON),
-                  "a gets the answer in a sound frame");
-}
-
-/* The port that asked is gone before the answer comes. */
-static void
-late_answer(struct net *net, const struct port *a)
-{
-    uint8_t mac[6] = {0};
-    (void) port_gateway(net, a, mac);
-    struct frame question = frame_udp4(&question_ends, "late", 4);
-    frame_to(&question, mac);
-    (void) port_send(a, &question);
-    conform_check(net->kit, conform_host_run(net->host, is_asked, net, SOON),
-                  "a asks, and goes before the answer comes");
-}
-
 /* --- captures --- */
 
 static int
@@ -213,7 +149,7 @@ try_out(struct net *net, const struct port *a, uint32_t address, uint16_t port, 
                         .target_port = port};
     uint8_t mac[6] = {0};
     (void) port_gateway(net, a, mac);
-    struct frame syn = frame_syn(&ends);
+    struct frame syn = frame_tcp(&ends, &(struct segment){.flags = SEGMENT_SYN});
     frame_to(&syn, mac);
     net->n_refused = 0;
     (void) port_send(a, &syn);
@@ -306,14 +242,14 @@ usual(struct net *net, struct port *a, struct port *b)
     spoofing(net, a, b);
     publishing(net);
     if (net->is_12) {
-        resolver(net, a);
+        net_resolver(net, a);
     }
     if (net->ops.capture != NULL) {
         capturing(net, a, NULL);
         capturing(net, a, "a");
     }
     if (net->is_12) {
-        late_answer(net, a);
+        net_late_answer(net, a);
     }
     net_done(net, net->ops.detach(net->self, "a", &net_err), "detach");
     conform_check(kit, net->ops.detach(net->self, "a", &net_err) == -ENOENT,
@@ -323,7 +259,7 @@ usual(struct net *net, struct port *a, struct port *b)
 void
 conform_net(struct conform *kit)
 {
-    struct net net = {.kit = kit, .is_12 = kit->plugin->abi_minor >= 2};
+    struct net net = {.kit = kit, .stream = -1, .is_12 = kit->plugin->abi_minor >= 2};
     const struct ctr_net_ops *given = kit->plugin->ops;
     struct port a = {.fd = -1, .keep = -1}, b = a;
     memcpy(&net.ops, given, given->size < sizeof net.ops ? given->size : sizeof net.ops);

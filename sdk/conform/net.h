@@ -10,6 +10,7 @@
 #define NET_SUBNET 0x0a630000U
 #define NET_PREFIX 24
 #define NET_GATEWAY 1
+enum { A = 2, B = 3, LIAR = 77, SOON = 2000, NEVER = 300 };
 
 /* --- net-frame.c --- */
 
@@ -31,7 +32,17 @@ struct ends {
 struct frame frame_arp(uint8_t as_mac, uint8_t as_address, uint8_t target);
 struct frame frame_udp4(const struct ends *ends, const void *bytes, size_t length);
 struct frame frame_udp6(const struct ends *ends, const void *bytes, size_t length);
-struct frame frame_syn(const struct ends *ends);
+/* A TCP segment. */
+struct segment {
+    uint8_t flags; /* enum segment_flag */
+    uint32_t number, acknowledged;
+    const char *text; /* its payload */
+    size_t length;
+};
+enum segment_flag { SEGMENT_SYN = 2, SEGMENT_PUSH = 8, SEGMENT_ACK = 16 };
+struct frame frame_tcp(const struct ends *ends, const struct segment *segment);
+/* One between these with sound checksums; 0 if the frame is another. The text is borrowed from it. */
+int frame_read_tcp(const struct frame *frame, const struct ends *ends, struct segment *ret);
 /* The payload of a sound IPv4 UDP frame between these; NULL if it is another or one of its checksums is wrong. */
 const uint8_t *
 frame_read_udp4(const struct frame *frame, const struct ends *ends, size_t *ret_length);
@@ -54,6 +65,7 @@ struct net {
     size_t n_questions;
     void (*answer)(void *arg, const void *bytes, size_t length);
     void *answer_arg;
+    int stream; /* a TCP connection to the resolver, -1 */
     int n_refused;
     struct ctr_address refused_address;
     uint16_t refused_port;
@@ -94,5 +106,11 @@ int port_wait(struct net *net, const struct port *port,
               int (*is)(void *arg, const struct frame *frame), void *arg, int ms);
 /* The MAC of the gateway, as it answers ARP. */
 int port_gateway(struct net *net, const struct port *port, uint8_t ret_mac[6]);
+
+/* --- net-resolver.c --- */
+
+void net_resolver(struct net *net, const struct port *a);
+/* A question whose answer comes when the port is gone. */
+void net_late_answer(struct net *net, const struct port *a);
 
 #endif
