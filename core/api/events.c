@@ -27,7 +27,6 @@ is_object(const json_t *event, const char *value)
 static bool
 fits_one(const char *filter, const char *value, const json_t *event)
 {
-    const json_t *attributes = json_object_get(event, "attributes");
     if (strcmp(filter, "type") == 0) {
         return strcmp(ctr_json_str(event, "type", ""), value) == 0;
     }
@@ -38,8 +37,8 @@ fits_one(const char *filter, const char *value, const json_t *event)
         return is_network(event) && is_object(event, value);
     }
     return is_network(event)
-               ? ctr_starts_with(ctr_json_str(attributes, "container", ""), value) ||
-                     strcmp(ctr_json_str(attributes, "container_name", ""), value) == 0
+               ? ctr_starts_with(
+                     ctr_json_str(json_object_get(event, "attributes"), "container", ""), value)
                : is_object(event, value);
 }
 

@@ -54,6 +54,19 @@ fuzz_create(const json_t *body)
     json_decref(docker_summary(c));
 }
 
+/* A document of a new network, or of an endpoint; what is taken can be told again. */
+static void
+fuzz_network(const json_t *body)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    CTR_AUTO(json) json_t *request = NULL;
+    CTR_AUTO(json) json_t *endpoint = json_object();
+    if (ctr_docker_network_parse(body, &request, &err) == 0) {
+        json_decref(docker_network(request, NULL));
+    }
+    (void) ctr_docker_endpoint_parse(body, endpoint, &err);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -80,6 +93,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (body != NULL) {
         CTR_AUTO(json) json_t *exec = NULL;
         fuzz_create(body);
+        fuzz_network(body);
         (void) ctr_docker_exec_parse(body, &exec, &err);
     }
     return 0;
