@@ -7,14 +7,10 @@
 
 #ifdef __linux__
 #include <linux/capability.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define NOBODY 65534
-#define TUN "/dev/net/tun"
 
 static int
 keep(uint32_t capabilities)
@@ -23,28 +19,6 @@ keep(uint32_t capabilities)
     struct __user_cap_data_struct data[2] = {{0}};
     data[0].effective = data[0].permitted = capabilities;
     return (int) syscall(SYS_capset, &header, data);
-}
-
-/* Where the device of taps is for root alone, this process sees one of its own that is not: in a mount namespace, the host's stays as it is. */
-static int
-open_tun(struct ctr_error *err)
-{
-    struct stat st;
-    if (stat(TUN, &st) != 0 || (st.st_mode & 06) == 06) {
-        return 0; /* if there is none, the plugin says so */
-    }
-    mode_t mask = umask(0);
-    bool good =
-        unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
-        mount("tmpfs", "/dev/net", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k") == 0 &&
-        mknod(TUN, S_IFCHR | 0666, st.st_rdev) == 0;
-    int code = -errno;
-    (void) umask(mask);
-    return good ? 0
-                : ctr_fail(err, code,
-                           TUN " is closed to user nobody, and a copy of it cannot be made: "
-                               "%s: run chmod 666 " TUN,
-                           strerror(-code));
 }
 
 int
@@ -59,10 +33,6 @@ ctr_net_lower(bool taps, struct ctr_error *err)
     }
     if (taps) {
         capabilities |= 1U << CAP_NET_ADMIN | 1U << CAP_NET_RAW;
-        int code = open_tun(err);
-        if (code != 0) {
-            return code;
-        }
     }
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 ||
         setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0 ||
