@@ -113,6 +113,21 @@ test_machine(void **state)
 }
 
 static void
+test_endpoints(void **state)
+{
+    check("{}", IMAGE, "[\"/e\",\"c1\",\"c2\"]", "endpoints", "[{\"network\":\"default\"}]");
+    check("{\"network\":\"none\",\"endpoints\":[]}", IMAGE, "[\"/e\",\"c1\",\"c2\"]",
+          "endpoints", "[{\"network\":\"none\"}]");
+    check("{\"network\":\"b\",\"endpoints\":[{\"network\":\"a\"},{\"ip\":\"10.0.0.2\","
+          "\"network\":\"b\"}]}",
+          IMAGE, "[\"/e\",\"c1\",\"c2\"]", "endpoints",
+          "[{\"network\":\"a\"},{\"ip\":\"10.0.0.2\",\"network\":\"b\"}]");
+    check("{\"network\":\"c\",\"endpoints\":[{\"network\":\"a\"}]}", IMAGE, NULL, NULL,
+          "network c is not among");
+    check("{\"endpoints\":[{\"ip\":\"10.0.0.2\"}]}", IMAGE, NULL, NULL, "names no network");
+}
+
+static void
 test_process_env(void **state)
 {
     json_t *spec = parse("{\"hostname\":\"h\",\"env\":[\"PATH=/x\",\"TERM\",\"K=v\"]}");
@@ -164,6 +179,7 @@ main(void)
         cmocka_unit_test(test_args),      cmocka_unit_test(test_env_and_labels),
         cmocka_unit_test(test_machine),   cmocka_unit_test(test_process_env),
         cmocka_unit_test(test_text_copy), cmocka_unit_test(test_internal),
+        cmocka_unit_test(test_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -508,6 +508,58 @@ failures_are_told_by_code(void **state)
     assert_int_equal(json_object_size(box->exits), 0);
 }
 
+/* The whole description is checked before anything of it is done. */
+static void
+networks_are_checked(void **state)
+{
+    static const struct {
+        const char *network, *message; /* NULL: it is good */
+    } cases[] = {
+        {"{}", NULL},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\",\"address\":\"10.0.0.2\",\"prefix\":"
+         "24,"
+         "\"gateway\":\"\",\"address6\":\"fd00::2\",\"prefix6\":64,\"gateway6\":\"fd00::1\","
+         "\"mtu\":65520,\"out_mtu\":1500}],\"options\":[\"ndots:1\"]}",
+         NULL},
+        {"{\"interfaces\":{}}", "no object with at most 16 interfaces"},
+        {"{\"interfaces\":[7]}", "interface 0 is no object"},
+        {"{\"interfaces\":[{}]}", "\"mac\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:2\"}]}", "\"mac\""},
+        {"{\"interfaces\":[{\"mac\":\"ff:ff:ff:ff:ff:ff\"}]}", "\"mac\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\",\"hardware\":1}]}", "\"hardware\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\"},{\"mac\":\"02:42:00:00:00:02\"}]}",
+         "interface 1: \"hardware\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\",\"address\":\"fd00::2\"}]}",
+         "\"address\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\",\"address\":\"10.0.0.2\","
+         "\"prefix\":33}]}",
+         "\"prefix\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\",\"mtu\":67}]}", "\"mtu\""},
+        {"{\"interfaces\":[{\"mac\":\"02:42:00:00:00:02\",\"mtu\":\"1500\"}]}", "\"mtu\""},
+    };
+    struct box *box = *state;
+    struct ctr_error err = CTR_ERROR_INIT;
+    ask(box, "network", "", NULL);
+    wait_replies(box, 1);
+    assert_string_equal(ctr_json_str(box->reply, "code", ""), "EINVAL");
+    ask(box, "boot", "", process("sleep 1000", 0, 0, 0, false));
+    wait_replies(box, 2);
+    for (size_t i = 0; i < CTR_LENGTH(cases); i++) {
+        CTR_AUTO(json)
+        json_t *request = json_pack("{s:s, s:o}", "op", "network", "network",
+                                    json_loads(cases[i].network, 0, NULL));
+        assert_int_equal(ctr_guest_request(box->guest, request, on_reply, box, &err), 0);
+        wait_replies(box, 3 + (unsigned) i);
+        const char *message = ctr_json_str(box->reply, "message", NULL);
+        assert_true((cases[i].message == NULL) == (message == NULL));
+        if (message != NULL && strstr(message, cases[i].message) == NULL) {
+            fail_msg("%s: %s", cases[i].network, message);
+        }
+    }
+    ask(box, "poweroff", "", NULL);
+    wait_closed(box);
+}
+
 static void
 power_off_ends_everything(void **state)
 {
@@ -567,6 +619,7 @@ main(void)
         TEST(terminals_have_sizes_and_signals),
         TEST(signals_reach_the_process),
         TEST(failures_are_told_by_code),
+        TEST(networks_are_checked),
         TEST(power_off_ends_everything),
         TEST(requests_fail_when_the_channel_closes),
     };

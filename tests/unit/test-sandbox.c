@@ -758,6 +758,89 @@ test_bad_requests(void **state)
     box_finish(box, 0);
 }
 
+/* --- network --- */
+
+static int
+take_port(const struct box *box, const char *hardware)
+{
+    CTR_AUTO(fd) int fd = ctr_unix_connect(box->socket, NULL);
+    CTR_AUTO(json)
+    json_t *request = json_pack("{s:s, s:s}", "op", "port", "hardware", hardware);
+    int port = -1;
+    CTR_AUTO(json) json_t *reply = ctr_unix_call(fd, request, PATIENCE_MS, &port, NULL);
+    assert_non_null(reply);
+    assert_true(port >= 0);
+    return port;
+}
+
+static json_t *
+network_request(const char *mac)
+{
+    return json_pack("{s:s, s:{s:[{s:s, s:s, s:s, s:i}], s:[s]}}", "op", "network", "network",
+                     "interfaces", "mac", mac, "hardware", "02:fe:00:00:00:01", "address",
+                     "10.0.0.2", "prefix", 24, "dns", "10.0.0.1");
+}
+
+static void
+test_spare_ports(void **state)
+{
+    struct box *box = box_create("sleep 1000");
+    struct stat one, two;
+    (void) state;
+    (void) json_object_set_new(box->spec, "spare_ports", json_integer(2));
+    write_spec(box);
+    box_start(box);
+    pass_event(box, "started");
+    json_t *reply = call(box, json_pack("{s:s}", "op", "ports"));
+    json_t *ports = json_object_get(json_object_get(reply, "ok"), "ports");
+    assert_int_equal(json_array_size(ports), 2);
+    assert_string_equal(ctr_json_str(json_array_get(ports, 1), "hardware", ""),
+                        "02:fe:00:00:00:01");
+    assert_true(ctr_json_bool(json_array_get(ports, 1), "spare", false));
+    assert_int_equal(ctr_json_int(json_array_get(ports, 1), "kind", 0), CTR_PORT_DGRAM);
+    json_decref(reply);
+    /* Each copy is the same end, and the machine has the other. */
+    int a = take_port(box, "02:fe:00:00:00:01"), b = take_port(box, "02:FE:00:00:00:01");
+    assert_int_equal(fstat(a, &one), 0);
+    assert_int_equal(fstat(b, &two), 0);
+    assert_int_equal(one.st_ino, two.st_ino);
+    assert_int_equal(send(a, "frame", 5, MSG_NOSIGNAL), 5);
+    (void) close(a);
+    (void) close(b);
+    call_fails(box, json_pack("{s:s, s:s}", "op", "port", "hardware", "02:fe:00:00:00:02"),
+               "no such port");
+    call_ok(box, json_pack("{s:s}", "op", "kill"));
+    pass_event(box, "exit");
+    box_finish(box, 0);
+}
+
+static void
+test_network(void **state)
+{
+    struct box *box = box_run("sleep 1000");
+    char path[128], text[4096];
+    (void) state;
+    pass_event(box, "started");
+    call_ok(box, network_request("02:42:0a:00:00:02"));
+    (void) snprintf(path, sizeof path, "%s/console.ring", box->folder);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    text[n < 0 ? 0 : n] = '\0';
+    (void) close(fd);
+    assert_non_null(strstr(text, "network {\"interfaces\":[{\"mac\":\"02:42:0a:00:00:02\""));
+    call_fails(box, network_request("03:42:0a:00:00:02"), "network interface 0: \"mac\"");
+    call_fails(box, json_pack("{s:s, s:i}", "op", "network", "network", 1),
+               "must be an object");
+    /* A guest that does not answer in time; what it says later is nobody's. */
+    call_ok(box, json_pack("{s:s}", "op", "pause"));
+    call_fails(box, network_request("02:42:0a:00:00:03"), "does not set up its network");
+    call_ok(box, json_pack("{s:s}", "op", "resume"));
+    call_ok(box, network_request("02:42:0a:00:00:04"));
+    call_ok(box, json_pack("{s:s}", "op", "kill"));
+    pass_event(box, "exit");
+    box_finish(box, 0);
+}
+
 static void
 test_too_many_connections(void **state)
 {
@@ -902,6 +985,8 @@ main(int argc, char **argv)
         cmocka_unit_test(test_slow_client),
         cmocka_unit_test(test_exec),
         cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_spare_ports),
+        cmocka_unit_test(test_network),
         cmocka_unit_test(test_too_many_connections),
         cmocka_unit_test(test_hostile_guests),
     };
