@@ -40,6 +40,7 @@ struct br_port {
     struct ctr_address address, address6;
     struct br_pump *pump;       /* DGRAM ports */
     struct br_capture *capture; /* while it is on */
+    bool capture_own;           /* asked for this port, whatever is asked for all */
 };
 
 struct br {

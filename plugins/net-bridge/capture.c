@@ -86,35 +86,33 @@ br_capture_stop(struct br_port *port)
     free(capture);
 }
 
+/* One socket, whether the port's frames are wanted for itself, for all ports, or both. */
 static int
-switch_all(struct br *br, bool on, struct ctr_error *err)
+follow(struct br_port *port, struct ctr_error *err)
 {
-    int code = 0;
-    br->capture_all = on;
-    for (struct br_port *p = br->ports; p != NULL && code == 0; p = p->next) {
-        if (on) {
-            code = br_capture_start(p, err);
-        } else {
-            br_capture_stop(p);
-        }
+    if (port->capture_own || port->br->capture_all) {
+        return br_capture_start(port, err);
     }
-    return code;
+    br_capture_stop(port);
+    return 0;
 }
 
 int
 br_capture(void *self, const char *id, uint32_t on, struct ctr_error *err)
 {
     struct br *br = self;
-    if (id == NULL) {
-        return switch_all(br, on != 0, err);
-    }
-    struct br_port *port = br_find_id(br, id);
-    if (port == NULL) {
+    struct br_port *port = id == NULL ? NULL : br_find_id(br, id);
+    if (id != NULL && port == NULL) {
         return ctr_fail(err, -ENOENT, "%s has no port", id);
     }
-    if (on != 0) {
-        return br_capture_start(port, err);
+    if (port != NULL) {
+        port->capture_own = on != 0;
+        return follow(port, err);
     }
-    br_capture_stop(port);
-    return 0;
+    int code = 0;
+    br->capture_all = on != 0;
+    for (port = br->ports; port != NULL && code == 0; port = port->next) {
+        code = follow(port, err);
+    }
+    return code;
 }

@@ -242,6 +242,9 @@ br_attach(void *self, const struct ctr_port_spec *spec, struct ctr_port *ret,
     ret->mtu = br->mtu;
     ret->out_mtu = br->out_mtu;
     ret->native[0] = '\0';
+    if (ret->size >= offsetof(struct ctr_port, reserved)) {
+        ret->out_mtu = br->out_mtu;
+    }
     if (br->capture_all) {
         (void) br_capture_start(port, NULL);
     }

@@ -74,7 +74,8 @@ remove_leftover(const struct br *br, const char *hex)
         }
         br_rules_destroy(&old);
         (void) snprintf(line, sizeof line,
-                        "event=swept bridge=%s reason=\"its ctr-net was killed\"", old.bridge);
+                        "removed bridge %s and its rules, which a killed ctr-net left",
+                        old.bridge);
         br->host->log(br->host, CTR_LOG_INFO, line);
     }
     (void) close(lock);
