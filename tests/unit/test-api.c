@@ -172,7 +172,6 @@ endpoints(const char *networking, const char *mode)
     }
     const json_t *list = json_object_get(spec, "endpoints");
     char *text = list == NULL ? strdup("none") : json_dumps(list, JSON_COMPACT);
-    json_decref(spec);
     return text;
 }
 
@@ -256,7 +255,6 @@ network_of(const char *members)
         return strdup(err.msg);
     }
     char *text = json_dumps(request, JSON_COMPACT);
-    json_decref(request);
     return text;
 }
 
