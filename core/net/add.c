@@ -27,20 +27,18 @@ reserve(struct ctr_nets *nets, struct ctr_network_entry *n, const json_t *reques
     return code;
 }
 
-/* Out of the list, whose reference becomes the caller's. */
+/* Out of the list, whose reference becomes the caller's. nets->mutex is held. */
 static void
 unlist(struct ctr_nets *nets, struct ctr_network_entry *n)
 {
-    ctr_nets_lock(nets);
     struct ctr_network_entry **at = &nets->networks;
-    while (*at != n) {
+    while (*at != NULL && *at != n) {
         at = &(*at)->next;
     }
-    *at = n->next;
-    ctr_nets_unlock(nets);
+    *at = *at == NULL ? NULL : n->next;
 }
 
-/* The record is written, and the network can be found from now on. */
+/* The record is written, and the network can be found from now on. nets->mutex is held. */
 static int
 settle_record(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_error *err)
 {
@@ -48,10 +46,8 @@ settle_record(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_err
     if (record == NULL) {
         return ctr_fail(err, -ENOMEM, CTR_NET_NO_MEMORY);
     }
-    ctr_nets_lock(nets);
     int code = ctr_record_claim(nets->store, "network", n->name, record, err);
     n->ready = code == 0;
-    ctr_nets_unlock(nets);
     return code;
 }
 
@@ -69,10 +65,29 @@ try_plugin(struct ctr_nets *nets, struct ctr_network_entry *n, struct ctr_error 
     return code == 0 ? 0 : ctr_fail(err, code, "network %s: %s", n->name, why.msg);
 }
 
-/* `ask_plugin`: not for the default one, whose ctr-net starts with its first container. */
+/* `try`: not for the default one, whose ctr-net starts with its first container. */
 static int
-make(struct ctr_nets *nets, const char *name, const json_t *request, bool ask_plugin,
-     char ret_id[65], struct ctr_error *err)
+make_with(struct ctr_nets *nets, struct ctr_network_entry *n, const json_t *request, bool try,
+          const struct ctr_routes *routes, struct ctr_error *err)
+{
+    ctr_nets_lock(nets);
+    int code = reserve(nets, n, request, routes, err);
+    if (code == 0 && try) {
+        ctr_nets_unlock(nets);
+        code = try_plugin(nets, n, err);
+        ctr_nets_lock(nets);
+    }
+    code = code != 0 ? code : settle_record(nets, n, err);
+    if (code != 0) {
+        unlist(nets, n);
+    }
+    ctr_nets_unlock(nets);
+    return code;
+}
+
+static int
+make(struct ctr_nets *nets, const char *name, const json_t *request, bool try, char ret_id[65],
+     struct ctr_error *err)
 {
     struct ctr_network_entry *n;
     struct ctr_routes routes = {0};
@@ -81,24 +96,14 @@ make(struct ctr_nets *nets, const char *name, const json_t *request, bool ask_pl
         return code;
     }
     code = nets->routes(&routes, err);
-    if (code == 0) {
-        ctr_nets_lock(nets);
-        code = reserve(nets, n, request, &routes, err);
-        ctr_nets_unlock(nets);
-        ctr_routes_free(&routes);
-    }
+    code = code != 0 ? code : make_with(nets, n, request, try, &routes, err);
+    ctr_routes_free(&routes);
     if (code != 0) {
         ctr_network_free(n);
         return code;
     }
     (void) snprintf(ret_id, 65, "%s", n->id);
-    code = ask_plugin ? try_plugin(nets, n, err) : 0;
-    code = code != 0 ? code : settle_record(nets, n, err);
-    if (code != 0) {
-        unlist(nets, n);
-        ctr_network_free(n);
-    }
-    return code;
+    return 0;
 }
 
 static bool
@@ -219,7 +224,9 @@ ctr_nets_remove(struct ctr_nets *nets, const char *ref, struct ctr_error *err)
     if (code == 0) {
         code = end(nets, n, err);
         if (code == 0) {
+            ctr_nets_lock(nets);
             unlist(nets, n);
+            ctr_nets_unlock(nets);
             ctr_nets_tell(nets, "destroy", n, "", NULL);
             ctr_network_release(nets, n); /* the list's */
         } else {

@@ -3,6 +3,17 @@
  */
 #include "core/net/net-priv.h"
 
+/* The kind of a port that ctr-net does not know (any more); while nobody can be asked what there is, a guess. */
+static uint32_t
+likely_kind(const struct ctr_network_entry *n, const struct ctr_endpoint *e,
+            const struct ctr_up *up, bool asked)
+{
+    if (!asked || strcmp(e->hardware, e->mac) != 0) {
+        return CTR_PORT_DGRAM;
+    }
+    return ctr_port_kind(n->kinds, up->vmm_kinds);
+}
+
 /* What kind of port it has: as ctr-net says, or as it would get one. */
 static int
 find_port(struct ctr_nets *nets, struct ctr_network_entry *n, const char *container,
@@ -11,22 +22,20 @@ find_port(struct ctr_nets *nets, struct ctr_network_entry *n, const char *contai
     (void) pthread_mutex_lock(&n->mutex);
     int code = ctr_peer_open(nets, n, true, NULL, err);
     CTR_AUTO(json) json_t *ports = code == 0 ? ctr_peer_ports(n, err) : NULL;
-    code = code == 0 && ports == NULL ? err->code : code;
-    uint32_t kind = (uint32_t) ctr_json_int(json_object_get(ports, container), "kind", 0);
+    const json_t *port = json_object_get(ports, container);
+    bool asked = ports != NULL, nothing = asked && n->kinds == 0;
     ctr_nets_lock(nets);
     struct ctr_endpoint *e = ctr_endpoint_find(nets, n, container);
     const struct ctr_up *up = ctr_up_find(nets, container);
-    if (code == 0 && e != NULL && up != NULL) {
-        uint32_t boot = strcmp(e->hardware, e->mac) == 0
-                            ? ctr_port_kind(n->kinds, up->vmm_kinds)
-                            : CTR_PORT_DGRAM;
-        e->kind = kind != 0 ? kind : n->kinds == 0 ? 0 : boot;
-        e->out_mtu = (int) ctr_json_int(json_object_get(ports, container), "out_mtu", 0);
-        n->damaged |= kind == 0;
+    if (e != NULL && up != NULL && !nothing) {
+        e->kind = port != NULL ? (uint32_t) ctr_json_int(port, "kind", 0)
+                               : likely_kind(n, e, up, asked);
+        e->out_mtu = (int) ctr_json_int(port, "out_mtu", 0);
+        n->damaged |= port == NULL;
     }
     ctr_nets_unlock(nets);
     (void) pthread_mutex_unlock(&n->mutex);
-    return code;
+    return asked ? 0 : err->code;
 }
 
 /* What a container had published before. */

@@ -76,17 +76,23 @@ bring_back(struct ctr_nets *nets, struct ctr_network_entry *network, const struc
            struct ctr_error *err)
 {
     ctr_nets_lock(nets);
-    const struct ctr_endpoint *e = ctr_endpoint_find(nets, network, lost->container);
+    struct ctr_endpoint *e = ctr_endpoint_find(nets, network, lost->container);
+    const struct ctr_up *up = ctr_up_find(nets, lost->container);
     bool wanted = e != NULL && e->kind != 0 && strcmp(e->hardware, lost->hardware) == 0;
+    uint32_t kind = lost->kind;
+    if (e != NULL && up != NULL && (kind & network->kinds) == 0) { /* it was a guess */
+        kind = ctr_port_kind(network->kinds, up->vmm_kinds);
+        e->kind = wanted ? kind : e->kind;
+    }
     ctr_nets_unlock(nets);
-    if (!wanted) {
+    if (!wanted || network->kinds == 0) {
         return 0;
     }
     if (lost->fd < 0 && lost->kind != CTR_PORT_NATIVE) {
         return ctr_fail(err, -EAGAIN, "the machine of container %.12s gives no port",
                         lost->container);
     }
-    int code = ctr_port_restore(nets, network, lost->container, lost->kind, lost->fd, err);
+    int code = ctr_port_restore(nets, network, lost->container, kind, lost->fd, err);
     return code == -EEXIST || code == -ENOENT ? 0 : code;
 }
 

@@ -91,10 +91,10 @@ read_family(struct ctr_routes *routes, int family)
     int code = fd < 0 ? -errno : ask(fd, family);
     while (code == 0) {
         ssize_t n = recv(fd, &buffer, sizeof buffer, 0);
-        if (n <= 0) {
-            return errno == EINTR ? -EAGAIN : -errno;
+        if (n < 0 && errno != EINTR) {
+            return -errno;
         }
-        code = take_message(routes, &buffer, (size_t) n);
+        code = n < 0 ? 0 : n == 0 ? -EPROTO : take_message(routes, &buffer, (size_t) n);
     }
     return code == 1 ? 0 : code;
 }
