@@ -54,9 +54,10 @@ struct br {
     struct ctr_address subnet, gateway, subnet6, gateway6, dns, host_address;
     uint32_t prefix, prefix6, mtu, out_mtu;
     bool internal, isolated, egress_deny;
-    int lock;    /* held as long as we serve the network */
-    int netlink; /* rtnetlink */
-    int opener;  /* to the process that opens /dev/net/tun; -1: we may do so ourselves */
+    int lock;      /* held as long as we serve the network */
+    int netlink;   /* rtnetlink */
+    int netfilter; /* nfnetlink, for counters */
+    int opener;    /* to the process that opens /dev/net/tun; -1: we may do so ourselves */
     int32_t opener_pid;
     bool made; /* tables and bridge are ours to take down */
     bool capture_all;
@@ -147,8 +148,10 @@ int br_rules_create(struct br *br, struct ctr_error *err);
 void br_rules_destroy(const struct br *br);
 int br_rules_attach(const struct br_port *port, struct ctr_error *err);
 void br_rules_detach(const struct br_port *port);
+
+/* --- counter.c --- */
 /* Packets that were dropped because the sender lied, and that went where they may not. */
-void br_rules_count(const struct br_port *port, uint64_t *ret_spoofed, uint64_t *ret_refused);
+void br_counters(const struct br_port *port, uint64_t *ret_spoofed, uint64_t *ret_refused);
 
 /* --- sweep.c --- */
 int br_lock(struct br *br, struct ctr_error *err);

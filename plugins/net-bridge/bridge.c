@@ -49,6 +49,9 @@ br_close(void *self)
     if (br->netlink >= 0) {
         (void) close(br->netlink);
     }
+    if (br->netfilter >= 0) {
+        (void) close(br->netfilter);
+    }
     if (br->lock >= 0) {
         (void) close(br->lock);
     }
@@ -66,7 +69,7 @@ br_open(const struct ctr_host *host, void **ret_self, struct ctr_error *err)
     if (br == NULL) {
         return ctr_fail(err, -ENOMEM, "bridge: out of memory");
     }
-    *br = (struct br){.host = host, .lock = -1, .netlink = -1, .opener = -1};
+    *br = (struct br){.host = host, .lock = -1, .netlink = -1, .netfilter = -1, .opener = -1};
     *ret_self = br;
     return 0;
 }
@@ -135,9 +138,11 @@ open_tools(struct br *br, struct ctr_error *err)
     (void) nft_ctx_buffer_error(br->nft);
     nft_ctx_output_set_flags(br->nft, NFT_CTX_OUTPUT_NUMERIC_PROTO);
     br->netlink = br_netlink_open(NETLINK_ROUTE);
-    return br->netlink >= 0
+    br->netfilter = br_netlink_open(NETLINK_NETFILTER);
+    int code = br->netlink < 0 ? br->netlink : br->netfilter < 0 ? br->netfilter : 0;
+    return code == 0
                ? 0
-               : ctr_fail(err, br->netlink, "rtnetlink: %s", strerror(-br->netlink));
+               : ctr_fail(err, code, "network %s: netlink: %s", br->name, strerror(-code));
 }
 
 /* The empty tables first: by them a bridge is found that we leave behind. */

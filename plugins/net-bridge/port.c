@@ -313,7 +313,7 @@ br_stats(void *self, const char *id, struct ctr_net_stats *ret, struct ctr_error
         .tx_bytes = link.rx_bytes,
         .dropped = link.tx_dropped + link.rx_dropped + br_pump_dropped(port->pump),
     };
-    br_rules_count(port, &stats.spoofed, &stats.refused);
+    br_counters(port, &stats.spoofed, &stats.refused);
     stats.dropped += stats.spoofed + stats.refused;
     size_t size = ret->size < sizeof *ret ? ret->size : sizeof *ret;
     memcpy(ret, &stats, size);

@@ -153,18 +153,23 @@ reserve(struct br_published *p)
 
 /* --- the rule --- */
 
-static int
-set_element(const struct br *br, const struct br_published *p, const char *verb,
-            struct ctr_error *err)
+static void
+add_element(const struct br *br, const struct br_published *p, const char *verb,
+            struct br_text *text)
 {
-    struct br_text text;
     char host[INET6_ADDRSTRLEN], address[INET6_ADDRSTRLEN];
-    unsigned family = p->host.family;
-    br_text_init(&text);
-    br_text_add(&text, "%s element inet ctr-%s %s%u { %s%s%u . %u : %s . %u }\n", verb, br->hex,
-                p->any ? "any" : "at", family, p->any ? "" : br_show(&p->host, host),
+    br_text_add(text, "%s element inet ctr-%s %s%u { %s%s%u . %u : %s . %u }\n", verb, br->hex,
+                p->any ? "any" : "at", p->host.family, p->any ? "" : br_show(&p->host, host),
                 p->any ? "" : " . ", p->proto, p->host_port, br_show(&p->address, address),
                 p->port);
+}
+
+static int
+lead_on(const struct br *br, const struct br_published *p, struct ctr_error *err)
+{
+    struct br_text text;
+    br_text_init(&text);
+    add_element(br, p, "add", &text);
     return br_text_run(br, &text, err);
 }
 
@@ -183,7 +188,7 @@ br_publish(void *self, struct ctr_publish *publish, struct ctr_error *err)
     }
     *p = wanted;
     code = reserve(p);
-    code = code != 0 ? explain(p, code, err) : set_element(br, p, "add", err);
+    code = code != 0 ? explain(p, code, err) : lead_on(br, p, err);
     if (code != 0) {
         if (p->fd >= 0) {
             (void) close(p->fd);
@@ -198,18 +203,25 @@ br_publish(void *self, struct ctr_publish *publish, struct ctr_error *err)
     return 0;
 }
 
+/* Takes it from the list; the text gets what takes it from the map. */
 static void
-take_back(struct br *br, struct br_published **at)
+take_back(struct br *br, struct br_published **at, struct br_text *text)
 {
     struct br_published *p = *at;
-    struct ctr_error err = CTR_ERROR_INIT;
     *at = p->next;
     br->n_published--;
-    if (set_element(br, p, "delete", &err) != 0) {
-        br->host->log(br->host, CTR_LOG_WARN, err.msg);
-    }
+    add_element(br, p, "delete", text);
     (void) close(p->fd);
     free(p);
+}
+
+static void
+run_or_log(const struct br *br, struct br_text *text)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    if (br_text_run(br, text, &err) != 0) {
+        br->host->log(br->host, CTR_LOG_WARN, err.msg);
+    }
 }
 
 int
@@ -222,7 +234,10 @@ br_unpublish(void *self, const struct ctr_publish *publish, struct ctr_error *er
         if (p->proto == wanted.proto && p->host_port == wanted.host_port &&
             br_same(&p->host, &wanted.host) && br_same(&p->address, &wanted.address) &&
             p->port == wanted.port) {
-            take_back(br, at);
+            struct br_text text;
+            br_text_init(&text);
+            take_back(br, at, &text);
+            run_or_log(br, &text);
             return 0;
         }
     }
@@ -233,13 +248,16 @@ br_unpublish(void *self, const struct ctr_publish *publish, struct ctr_error *er
 void
 br_unpublish_all(struct br *br, const struct br_port *port)
 {
+    struct br_text text;
+    br_text_init(&text);
     for (struct br_published **at = &br->published; *at != NULL;) {
         const struct ctr_address *address = &(*at)->address;
         if (port == NULL || br_same(address, &port->address) ||
             br_same(address, &port->address6)) {
-            take_back(br, at);
+            take_back(br, at, &text);
         } else {
             at = &(*at)->next;
         }
     }
+    run_or_log(br, &text);
 }

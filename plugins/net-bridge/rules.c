@@ -8,7 +8,6 @@
  * The inet table is replaced as a whole in one transaction when ctr-net is started again; the chains of taps stay meanwhile.
  */
 #include "bridge-priv.h"
-#include <stdlib.h>
 
 #define CLOSED4                                                                                \
     "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 100.100.100.200, 168.63.129.16, 192.0.0.192, "    \
@@ -313,22 +312,4 @@ br_rules_detach(const struct br_port *port)
     if (br_text_run(port->br, &text, &err) != 0) {
         port->br->host->log(port->br->host, CTR_LOG_WARN, err.msg);
     }
-}
-
-static uint64_t
-read_counter(const struct br *br, const char *family, char kind, const char *tap)
-{
-    char command[96];
-    (void) snprintf(command, sizeof command, "list counter %s ctr-%s %c-%s", family, br->hex,
-                    kind, tap);
-    const char *said = br_nft_read(br, command);
-    const char *packets = said == NULL ? NULL : strstr(said, "packets ");
-    return packets == NULL ? 0 : strtoull(packets + strlen("packets "), NULL, 10);
-}
-
-void
-br_rules_count(const struct br_port *port, uint64_t *ret_spoofed, uint64_t *ret_refused)
-{
-    *ret_spoofed = read_counter(port->br, "netdev", 's', port->tap);
-    *ret_refused = read_counter(port->br, "inet", 'r', port->tap);
 }
