@@ -53,16 +53,16 @@ static bool
 read_hardware(int socket, const char *name, uint8_t ret[6])
 {
     static const uint8_t none[6];
-    struct {
+    union {
         struct ethtool_perm_addr head;
-        uint8_t bytes[32];
-    } address = {.head = {.cmd = ETHTOOL_GPERMADDR, .size = sizeof address.bytes}};
+        uint8_t room[sizeof(struct ethtool_perm_addr) + 32];
+    } address = {.head = {.cmd = ETHTOOL_GPERMADDR, .size = 32}};
     struct ifreq request = {.ifr_data = (void *) &address};
     (void) snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
     if (ioctl(socket, SIOCETHTOOL, &request) < 0 || address.head.size != 6) {
         return false;
     }
-    memcpy(ret, address.bytes, 6);
+    memcpy(ret, address.room + sizeof address.head, 6);
     return memcmp(ret, none, 6) != 0;
 }
 
