@@ -270,6 +270,43 @@ ctrd_returns(void **state)
     world_close(&w);
 }
 
+static char *
+plugin_of(const struct world *w)
+{
+    for (size_t i = 0; i < w->conf->n_instances; i++) {
+        if (w->conf->instances[i].kind == CTR_KIND_NET) {
+            return w->conf->instances[i].plugin;
+        }
+    }
+    fail_msg("no network plugin");
+    return NULL;
+}
+
+static void
+adopted_before_ctr_net_can_start(void **state)
+{
+    struct world w;
+    struct ctr_error err = CTR_ERROR_INIT;
+    struct net_port a, b;
+    open_world(&w);
+    boot(&w, "a", NULL, &a, NULL);
+    boot(&w, "b", NULL, &b, NULL);
+    world_stop(&w);
+    kill_net(&w, "default");
+    memcpy(plugin_of(&w), "absent", strlen("absent"));
+    world_start(&w);
+    adopt(&w, "a", NULL, NULL);
+    adopt(&w, "b", NULL, NULL);
+    assert_false(reaches(&a, &b, 50));
+    memcpy(plugin_of(&w), "switch", strlen("switch"));
+    assert_true(reaches(&a, &b, 5000));
+    assert_int_equal(ctr_nets_leave(w.nets, NULL, "a", &err), 0);
+    assert_int_equal(ctr_nets_leave(w.nets, NULL, "b", &err), 0);
+    close_port(&a);
+    close_port(&b);
+    world_close(&w);
+}
+
 static void
 a_machine_that_gives_no_port(void **state)
 {
@@ -385,6 +422,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ctr_net_returns),
         cmocka_unit_test(ctrd_returns),
+        cmocka_unit_test(adopted_before_ctr_net_can_start),
         cmocka_unit_test(a_machine_that_gives_no_port),
         cmocka_unit_test(joined_while_running),
         cmocka_unit_test(published_ports_move),
