@@ -13,10 +13,13 @@
 #include "plugins/net-switch/guard.c"
 #include "plugins/net-switch/judge.c"
 #include "plugins/net-switch/packet.c"
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <slirp/libslirp.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define NET 0x0a580000U
@@ -31,11 +34,13 @@ __asan_default_options(void)
     return "detect_leaks=0";
 }
 
-/* What libslirp calls instead of libc's. */
-int socket(int domain, int type, int protocol);
-int connect(int fd, const struct sockaddr *name, socklen_t length);
-ssize_t sendto(int fd, const void *bytes, size_t n, int flags, const struct sockaddr *name,
-               socklen_t length);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+/* What libslirp calls instead of libc's; they must be seen from outside this program. */
+#define INSTEAD __attribute__((visibility("default")))
+INSTEAD int socket(int domain, int type, int protocol);
+INSTEAD int connect(int fd, const struct sockaddr *name, socklen_t length);
+INSTEAD ssize_t sendto(int fd, const void *bytes, size_t n, int flags,
+                       const struct sockaddr *name, socklen_t length);
 
 static Slirp *slirp;
 static int64_t now_ns;
@@ -221,6 +226,20 @@ feed(const struct sw_rules *rules, const uint8_t *bytes, size_t length)
         slirp_input(slirp, copy, (int) (SW_ETHER + frame.packet_length));
     }
     free(copy);
+}
+
+/* Two walls before the network: libslirp finds the functions above, and this process has no network at all where it may give it up. */
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    if (dlsym(RTLD_DEFAULT, "socket") != (void *) socket ||
+        dlsym(RTLD_DEFAULT, "connect") != (void *) connect ||
+        dlsym(RTLD_DEFAULT, "sendto") != (void *) sendto) {
+        (void) fprintf(stderr, "libslirp would use the real network\n");
+        exit(1);
+    }
+    (void) unshare(CLONE_NEWNET);
+    return 0;
 }
 
 int
