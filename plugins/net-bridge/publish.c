@@ -249,6 +249,9 @@ void
 br_unpublish_all(struct br *br, const struct br_port *port)
 {
     struct br_text text;
+    if (br->published == NULL) {
+        return;
+    }
     br_text_init(&text);
     for (struct br_published **at = &br->published; *at != NULL;) {
         const struct ctr_address *address = &(*at)->address;

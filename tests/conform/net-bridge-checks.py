@@ -356,6 +356,7 @@ def main():
     check("after the orderly end all is as before", state() == before, changes(before))
     leftovers(before)
     refusals(before)
+    check("no sanitizer had anything to say", sh(f"grep -l Sanitizer {T}/*.log")[0] != 0)
 
 
 try:
