@@ -23,9 +23,17 @@ background python3 -m http.server -b 127.0.0.1 -d "$T/www" "$lport" >/dev/null 2
 wait_for 10 curl -sf "http://127.0.0.1:$lport/" || fail "the listener did not start"
 gateway=$(ctr inspect --format '{{.NetworkSettings.Gateway}}' server)
 for target in "$gateway" 127.0.0.1 169.254.169.254; do
-    out=$(ctr run --rm demo sh -c "wget -q -T 3 -O - http://$target:$lport/ 2>/dev/null || echo closed")
+    out=$(ctr run --rm demo sh -c "timeout 5 wget -q -O - http://$target:$lport/ 2>/dev/null || echo closed")
     expect "$target from a container" closed "$out"
 done
+# … but for a container that asked for it
+out=$(ctr run --rm --add-host host.docker.internal:host-gateway demo sh -c "timeout 10 wget -q -O - http://host.docker.internal:$lport/")
+expect "host-gateway" secret "$out"
+# nothing goes out of a network that denies it but what is allowed, and what was refused is told
+ctr network create --egress deny --allow "$gateway/32:$lport" shut >/dev/null || fail "network create --egress deny"
+out=$(ctr run --rm --name refused --network shut demo sh -c 'timeout 5 wget -q -O - http://198.51.100.7/ 2>/dev/null || echo closed; nslookup example.org 2>&1 | grep -o REFUSED | head -n 1')
+expect "egress deny" $'closed\nREFUSED' "$out"
+expect_match "what was refused is told" '198\.51\.100\.7.*"port":80' "$(ctr network inspect --format '{{json .Ctr}}' shut)"
 # UDP publish
 uport=$(free_port)
 mkdir -p "$T/udp/bin" && gcc -static -Os -o "$T/udp/bin/udp-echo" "$ROOT/tests/vm/udp-echo.c" || fail "udp-echo"
