@@ -113,6 +113,14 @@ json_t *docker_image(const json_t *image);
 json_t *docker_image_summary(const json_t *image);
 json_t *docker_info(const json_t *info);
 json_t *docker_event(const json_t *event);
+/* The parts that all such descriptions are made of. "from" may be NULL: the member's value is then empty, 0, false or the default. */
+void docker_set(json_t *object, const char *key, json_t *take_value);
+json_t *docker_text(const json_t *from, const char *key);
+json_t *docker_number(const json_t *from, const char *key);
+json_t *docker_flag(const json_t *from, const char *key);
+json_t *docker_time(const json_t *from, const char *key); /* of nanoseconds */
+json_t *docker_copy(const json_t *from, const char *key, json_t *take_def);
+bool docker_is_state(const json_t *container, const char *state);
 
 /* --- network-words.c: networks in Docker's words; new references --- */
 /* usual: the default network, which has what the profile says. */

@@ -3,47 +3,6 @@
  */
 #include "core/api/api-priv.h"
 
-static void
-set(json_t *object, const char *key, json_t *take_value)
-{
-    (void) json_object_set_new(object, key, take_value);
-}
-
-static json_t *
-text(const json_t *from, const char *key)
-{
-    return json_string(ctr_json_str(from, key, ""));
-}
-
-static json_t *
-number(const json_t *from, const char *key)
-{
-    return json_integer(ctr_json_int(from, key, 0));
-}
-
-static json_t *
-flag(const json_t *from, const char *key)
-{
-    return json_boolean(ctr_json_bool(from, key, false));
-}
-
-static json_t *
-copy_or(const json_t *from, const char *key, json_t *take_def)
-{
-    json_t *value = json_object_get(from, key);
-    if (value == NULL || json_is_null(value)) {
-        return take_def;
-    }
-    json_decref(take_def);
-    return json_incref(value);
-}
-
-static bool
-is_running(const json_t *container)
-{
-    return strcmp(ctr_json_str(container, "state", ""), "running") == 0;
-}
-
 /* --- a network --- */
 
 /* "10.89.0.2/24": an address with its subnet's length. */
@@ -63,13 +22,13 @@ members(const json_t *network)
     json_object_foreach(json_object_get(network, "containers"), id, member)
     {
         json_t *one = json_object();
-        set(one, "Name", text(member, "name"));
-        set(one, "MacAddress", text(member, "mac"));
-        set(one, "IPv4Address",
-            with_prefix(member, "address", ctr_json_str(network, "subnet", "")));
-        set(one, "IPv6Address",
-            with_prefix(member, "address6", ctr_json_str(network, "subnet6", "")));
-        set(containers, id, one);
+        docker_set(one, "Name", docker_text(member, "name"));
+        docker_set(one, "MacAddress", docker_text(member, "mac"));
+        docker_set(one, "IPv4Address",
+                   with_prefix(member, "address", ctr_json_str(network, "subnet", "")));
+        docker_set(one, "IPv6Address",
+                   with_prefix(member, "address6", ctr_json_str(network, "subnet6", "")));
+        docker_set(containers, id, one);
     }
     return containers;
 }
@@ -82,9 +41,9 @@ pools(const json_t *network)
     for (size_t i = 0; i < CTR_LENGTH(keys); i++) {
         if (*ctr_json_str(network, keys[i][0], "") != '\0') {
             json_t *pool = json_object();
-            set(pool, "Subnet", text(network, keys[i][0]));
+            docker_set(pool, "Subnet", docker_text(network, keys[i][0]));
             if (*ctr_json_str(network, keys[i][1], "") != '\0') {
-                set(pool, "Gateway", text(network, keys[i][1]));
+                docker_set(pool, "Gateway", docker_text(network, keys[i][1]));
             }
             (void) json_array_append_new(list, pool);
         }
@@ -117,16 +76,16 @@ options(const json_t *network, const json_t *usual)
     if (mtu != 0 && mtu != ctr_json_int(usual, "mtu", mtu)) {
         char digits[16];
         (void) snprintf(digits, sizeof digits, "%d", (int) mtu);
-        set(options, "com.docker.network.driver.mtu", json_string(digits));
+        docker_set(options, "com.docker.network.driver.mtu", json_string(digits));
     }
     if (ctr_json_bool(network, "isolated", false)) {
-        set(options, "ctr.isolated", json_string("true"));
+        docker_set(options, "ctr.isolated", json_string("true"));
     }
     if (strcmp(ctr_json_str(network, "egress", "open"), "deny") == 0) {
-        set(options, "ctr.egress", json_string("deny"));
+        docker_set(options, "ctr.egress", json_string("deny"));
     }
     if (json_array_size(json_object_get(network, "allow")) > 0) {
-        set(options, "ctr.allow", allowed(network));
+        docker_set(options, "ctr.allow", allowed(network));
     }
     return options;
 }
@@ -146,17 +105,17 @@ static json_t *
 own(const json_t *network)
 {
     json_t *own = json_object();
-    set(own, "Plugin", text(network, "driver"));
-    set(own, "Mtu", number(network, "mtu"));
-    set(own, "Isolated", flag(network, "isolated"));
-    set(own, "Egress", json_string(ctr_json_str(network, "egress", "open")));
-    set(own, "Allow", copy_or(network, "allow", json_array()));
-    set(own, "Running", flag(network, "running"));
+    docker_set(own, "Plugin", docker_text(network, "driver"));
+    docker_set(own, "Mtu", docker_number(network, "mtu"));
+    docker_set(own, "Isolated", docker_flag(network, "isolated"));
+    docker_set(own, "Egress", json_string(ctr_json_str(network, "egress", "open")));
+    docker_set(own, "Allow", docker_copy(network, "allow", json_array()));
+    docker_set(own, "Running", docker_flag(network, "running"));
     if (json_object_get(network, "refused") != NULL) {
-        set(own, "Refused", copy_or(network, "refused", json_array()));
+        docker_set(own, "Refused", docker_copy(network, "refused", json_array()));
     }
     if (json_object_get(network, "dns") != NULL) {
-        set(own, "Dns", copy_or(network, "dns", json_object()));
+        docker_set(own, "Dns", docker_copy(network, "dns", json_object()));
     }
     return own;
 }
@@ -164,26 +123,25 @@ own(const json_t *network)
 json_t *
 docker_network(const json_t *network, const json_t *usual)
 {
-    char time[40];
     json_t *json = json_object();
-    set(json, "Name", text(network, "name"));
-    set(json, "Id", text(network, "id"));
-    set(json, "Created",
-        json_string(ctr_format_time(ctr_json_int(network, "created", 0), time)));
-    set(json, "Scope", json_string("local"));
-    set(json, "Driver", json_string(driver_of(network, usual)));
-    set(json, "EnableIPv6", json_boolean(*ctr_json_str(network, "subnet6", "") != '\0'));
-    set(json, "Internal", flag(network, "internal"));
-    set(json, "Attachable", json_true());
-    set(json, "Ingress", json_false());
-    set(json, "ConfigOnly", json_false());
-    set(json, "ConfigFrom", json_pack("{s:s}", "Network", ""));
-    set(json, "IPAM",
+    docker_set(json, "Name", docker_text(network, "name"));
+    docker_set(json, "Id", docker_text(network, "id"));
+    docker_set(json, "Created", docker_time(network, "created"));
+    docker_set(json, "Scope", json_string("local"));
+    docker_set(json, "Driver", json_string(driver_of(network, usual)));
+    docker_set(json, "EnableIPv6", json_boolean(*ctr_json_str(network, "subnet6", "") != '\0'));
+    docker_set(json, "Internal", docker_flag(network, "internal"));
+    docker_set(json, "Attachable", json_true());
+    docker_set(json, "Ingress", json_false());
+    docker_set(json, "ConfigOnly", json_false());
+    docker_set(json, "ConfigFrom", json_pack("{s:s}", "Network", ""));
+    docker_set(
+        json, "IPAM",
         json_pack("{s:s,s:{},s:o}", "Driver", "default", "Options", "Config", pools(network)));
-    set(json, "Containers", members(network));
-    set(json, "Options", options(network, usual));
-    set(json, "Labels", copy_or(network, "labels", json_object()));
-    set(json, "Ctr", own(network));
+    docker_set(json, "Containers", members(network));
+    docker_set(json, "Options", options(network, usual));
+    docker_set(json, "Labels", docker_copy(network, "labels", json_object()));
+    docker_set(json, "Ctr", own(network));
     return json;
 }
 
@@ -207,7 +165,7 @@ docker_port_map(const json_t *published, bool asked)
         json_t *bindings = json_object_get(map, key);
         if (bindings == NULL) {
             bindings = json_array();
-            set(map, key, bindings);
+            docker_set(map, key, bindings);
         }
         (void) json_array_append_new(bindings, json_pack("{s:s,s:s}", "HostIp",
                                                          ctr_json_str(port, "host_address", ""),
@@ -221,7 +179,7 @@ docker_port_list(const json_t *container)
 {
     json_t *list = json_array(), *port;
     size_t i;
-    if (!is_running(container)) {
+    if (!docker_is_state(container, "running")) {
         return list;
     }
     json_array_foreach(json_object_get(container, "published"), i, port)
@@ -240,7 +198,7 @@ docker_port_list(const json_t *container)
 static json_t *
 ports_of(const json_t *container)
 {
-    if (!is_running(container)) {
+    if (!docker_is_state(container, "running")) {
         return json_object();
     }
     json_t *map = docker_port_map(json_object_get(container, "published"), false), *port;
@@ -249,7 +207,7 @@ ports_of(const json_t *container)
     {
         const char *key = json_string_value(port);
         if (json_object_get(map, key) == NULL) {
-            set(map, key, json_null());
+            docker_set(map, key, json_null());
         }
     }
     return map;
@@ -279,8 +237,8 @@ set_names(json_t *settings, const json_t *container, const json_t *endpoint)
         (void) json_array_append_new(aliases, json_string(id));
         (void) json_array_append_new(names, json_string(id));
     }
-    set(settings, "Aliases", aliases);
-    set(settings, "DNSNames", names);
+    docker_set(settings, "Aliases", aliases);
+    docker_set(settings, "DNSNames", names);
 }
 
 /* The addresses that were asked for at creation. */
@@ -296,10 +254,10 @@ ipam_config(const json_t *container, const char *network)
             continue;
         }
         if (json_object_get(wish, "ip") != NULL) {
-            set(config, "IPv4Address", text(wish, "ip"));
+            docker_set(config, "IPv4Address", docker_text(wish, "ip"));
         }
         if (json_object_get(wish, "ip6") != NULL) {
-            set(config, "IPv6Address", text(wish, "ip6"));
+            docker_set(config, "IPv6Address", docker_text(wish, "ip6"));
         }
     }
     if (json_object_size(config) > 0) {
@@ -313,13 +271,13 @@ ipam_config(const json_t *container, const char *network)
 static void
 set_addresses(json_t *settings, const json_t *endpoint)
 {
-    set(settings, "Gateway", text(endpoint, "gateway"));
-    set(settings, "IPAddress", text(endpoint, "address"));
-    set(settings, "IPPrefixLen", number(endpoint, "prefix"));
-    set(settings, "IPv6Gateway", text(endpoint, "gateway6"));
-    set(settings, "GlobalIPv6Address", text(endpoint, "address6"));
-    set(settings, "GlobalIPv6PrefixLen", number(endpoint, "prefix6"));
-    set(settings, "MacAddress", text(endpoint, "mac"));
+    docker_set(settings, "Gateway", docker_text(endpoint, "gateway"));
+    docker_set(settings, "IPAddress", docker_text(endpoint, "address"));
+    docker_set(settings, "IPPrefixLen", docker_number(endpoint, "prefix"));
+    docker_set(settings, "IPv6Gateway", docker_text(endpoint, "gateway6"));
+    docker_set(settings, "GlobalIPv6Address", docker_text(endpoint, "address6"));
+    docker_set(settings, "GlobalIPv6PrefixLen", docker_number(endpoint, "prefix6"));
+    docker_set(settings, "MacAddress", docker_text(endpoint, "mac"));
 }
 
 json_t *
@@ -331,13 +289,13 @@ docker_networks_of(const json_t *container)
     {
         const char *name = ctr_json_str(endpoint, "network", "");
         json_t *settings = json_object();
-        set(settings, "IPAMConfig", ipam_config(container, name));
-        set(settings, "Links", json_null());
+        docker_set(settings, "IPAMConfig", ipam_config(container, name));
+        docker_set(settings, "Links", json_null());
         set_names(settings, container, endpoint);
-        set(settings, "NetworkID", text(endpoint, "network_id"));
-        set_addresses(settings, is_running(container) ? endpoint : NULL);
-        set(settings, "DriverOpts", json_null());
-        set(networks, name, settings);
+        docker_set(settings, "NetworkID", docker_text(endpoint, "network_id"));
+        set_addresses(settings, docker_is_state(container, "running") ? endpoint : NULL);
+        docker_set(settings, "DriverOpts", json_null());
+        docker_set(networks, name, settings);
     }
     return networks;
 }
@@ -347,8 +305,8 @@ docker_network_settings(const json_t *container)
 {
     json_t *settings = json_object();
     const json_t *first = json_array_get(json_object_get(container, "endpoints"), 0);
-    set(settings, "Ports", ports_of(container));
-    set_addresses(settings, is_running(container) ? first : NULL);
-    set(settings, "Networks", docker_networks_of(container));
+    docker_set(settings, "Ports", ports_of(container));
+    set_addresses(settings, docker_is_state(container, "running") ? first : NULL);
+    docker_set(settings, "Networks", docker_networks_of(container));
     return settings;
 }

@@ -3,20 +3,20 @@
  */
 #include "core/api/api-priv.h"
 
-static void
-set(json_t *object, const char *key, json_t *take_value)
+void
+docker_set(json_t *object, const char *key, json_t *take_value)
 {
     (void) json_object_set_new(object, key, take_value);
 }
 
-static json_t *
-text(const json_t *from, const char *key)
+json_t *
+docker_text(const json_t *from, const char *key)
 {
     return json_string(ctr_json_str(from, key, ""));
 }
 
-static json_t *
-copy_or(const json_t *from, const char *key, json_t *take_def)
+json_t *
+docker_copy(const json_t *from, const char *key, json_t *take_def)
 {
     json_t *value = json_object_get(from, key);
     if (value == NULL || json_is_null(value)) {
@@ -26,29 +26,29 @@ copy_or(const json_t *from, const char *key, json_t *take_def)
     return json_incref(value);
 }
 
-static json_t *
-number(const json_t *from, const char *key)
+json_t *
+docker_number(const json_t *from, const char *key)
 {
     return json_integer(ctr_json_int(from, key, 0));
 }
 
-static json_t *
-flag(const json_t *from, const char *key)
+json_t *
+docker_flag(const json_t *from, const char *key)
 {
     return json_boolean(ctr_json_bool(from, key, false));
 }
 
-static json_t *
-when(const json_t *from, const char *key)
+json_t *
+docker_time(const json_t *from, const char *key)
 {
     char time[40];
     return json_string(ctr_format_time(ctr_json_int(from, key, 0), time));
 }
 
-static bool
-is_state(const json_t *c, const char *state)
+bool
+docker_is_state(const json_t *container, const char *state)
 {
-    return strcmp(ctr_json_str(c, "state", ""), state) == 0;
+    return strcmp(ctr_json_str(container, "state", ""), state) == 0;
 }
 
 /* --- containers --- */
@@ -57,17 +57,18 @@ static json_t *
 state_json(const json_t *c)
 {
     json_t *state = json_object();
-    set(state, "Status", text(c, "state"));
-    set(state, "Running", json_boolean(is_state(c, "running")));
-    set(state, "Paused", json_false());
-    set(state, "Restarting", json_false());
-    set(state, "OOMKilled", json_boolean(strcmp(ctr_json_str(c, "reason", ""), "oom") == 0));
-    set(state, "Dead", json_false());
-    set(state, "Pid", number(c, "pid"));
-    set(state, "ExitCode", number(c, "exit_code"));
-    set(state, "Error", text(c, "error"));
-    set(state, "StartedAt", when(c, "started_at"));
-    set(state, "FinishedAt", when(c, "finished_at"));
+    docker_set(state, "Status", docker_text(c, "state"));
+    docker_set(state, "Running", json_boolean(docker_is_state(c, "running")));
+    docker_set(state, "Paused", json_false());
+    docker_set(state, "Restarting", json_false());
+    docker_set(state, "OOMKilled",
+               json_boolean(strcmp(ctr_json_str(c, "reason", ""), "oom") == 0));
+    docker_set(state, "Dead", json_false());
+    docker_set(state, "Pid", docker_number(c, "pid"));
+    docker_set(state, "ExitCode", docker_number(c, "exit_code"));
+    docker_set(state, "Error", docker_text(c, "error"));
+    docker_set(state, "StartedAt", docker_time(c, "started_at"));
+    docker_set(state, "FinishedAt", docker_time(c, "finished_at"));
     return state;
 }
 
@@ -78,24 +79,25 @@ host_config(const json_t *spec)
     size_t i;
     json_array_foreach(json_object_get(spec, "tmpfs"), i, mount)
     {
-        set(tmpfs, ctr_json_str(mount, "path", ""), text(mount, "options"));
+        docker_set(tmpfs, ctr_json_str(mount, "path", ""), docker_text(mount, "options"));
     }
-    set(host, "NetworkMode", text(spec, "network"));
-    set(host, "PortBindings", docker_port_map(json_object_get(spec, "publish"), true));
-    set(host, "Dns", copy_or(spec, "dns", json_array()));
-    set(host, "DnsSearch", copy_or(spec, "dns_search", json_array()));
-    set(host, "DnsOptions", copy_or(spec, "dns_options", json_array()));
-    set(host, "ExtraHosts", copy_or(spec, "extra_hosts", json_array()));
-    set(host, "AutoRemove", flag(spec, "auto_remove"));
-    set(host, "ReadonlyRootfs", flag(spec, "read_only"));
-    set(host, "PublishAllPorts", flag(spec, "publish_all"));
-    set(host, "Memory", number(spec, "memory"));
-    set(host, "NanoCpus", json_integer(ctr_json_int(spec, "cpus", 0) * 1000000000ll));
-    set(host, "ShmSize", number(spec, "shm_size"));
-    set(host, "Tmpfs", tmpfs);
-    set(host, "RestartPolicy", json_pack("{s:s,s:i}", "Name", "no", "MaximumRetryCount", 0));
-    set(host, "LogConfig", json_pack("{s:s,s:{}}", "Type", "json-file", "Config"));
-    set(host, "Privileged", json_false());
+    docker_set(host, "NetworkMode", docker_text(spec, "network"));
+    docker_set(host, "PortBindings", docker_port_map(json_object_get(spec, "publish"), true));
+    docker_set(host, "Dns", docker_copy(spec, "dns", json_array()));
+    docker_set(host, "DnsSearch", docker_copy(spec, "dns_search", json_array()));
+    docker_set(host, "DnsOptions", docker_copy(spec, "dns_options", json_array()));
+    docker_set(host, "ExtraHosts", docker_copy(spec, "extra_hosts", json_array()));
+    docker_set(host, "AutoRemove", docker_flag(spec, "auto_remove"));
+    docker_set(host, "ReadonlyRootfs", docker_flag(spec, "read_only"));
+    docker_set(host, "PublishAllPorts", docker_flag(spec, "publish_all"));
+    docker_set(host, "Memory", docker_number(spec, "memory"));
+    docker_set(host, "NanoCpus", json_integer(ctr_json_int(spec, "cpus", 0) * 1000000000ll));
+    docker_set(host, "ShmSize", docker_number(spec, "shm_size"));
+    docker_set(host, "Tmpfs", tmpfs);
+    docker_set(host, "RestartPolicy",
+               json_pack("{s:s,s:i}", "Name", "no", "MaximumRetryCount", 0));
+    docker_set(host, "LogConfig", json_pack("{s:s,s:{}}", "Type", "json-file", "Config"));
+    docker_set(host, "Privileged", json_false());
     return host;
 }
 
@@ -106,26 +108,26 @@ config_json(const json_t *c, const json_t *spec)
     size_t i;
     json_array_foreach(json_object_get(spec, "expose"), i, port)
     {
-        set(exposed, json_string_value(port), json_object());
+        docker_set(exposed, json_string_value(port), json_object());
     }
-    set(config, "Hostname", text(spec, "hostname"));
-    set(config, "User", text(spec, "user"));
-    set(config, "AttachStdin", flag(spec, "attach_stdin"));
-    set(config, "AttachStdout", flag(spec, "attach_stdout"));
-    set(config, "AttachStderr", flag(spec, "attach_stderr"));
-    set(config, "ExposedPorts", exposed);
-    set(config, "Tty", flag(spec, "tty"));
-    set(config, "OpenStdin", flag(spec, "open_stdin"));
-    set(config, "StdinOnce", flag(spec, "stdin_once"));
-    set(config, "Env", copy_or(spec, "env", json_array()));
-    set(config, "Cmd", copy_or(spec, "cmd", copy_or(c, "args", json_array())));
-    set(config, "Entrypoint", copy_or(spec, "entrypoint", json_null()));
-    set(config, "Image", text(spec, "image"));
-    set(config, "WorkingDir", text(spec, "working_dir"));
-    set(config, "Labels", copy_or(spec, "labels", json_object()));
-    set(config, "StopSignal", text(spec, "stop_signal"));
+    docker_set(config, "Hostname", docker_text(spec, "hostname"));
+    docker_set(config, "User", docker_text(spec, "user"));
+    docker_set(config, "AttachStdin", docker_flag(spec, "attach_stdin"));
+    docker_set(config, "AttachStdout", docker_flag(spec, "attach_stdout"));
+    docker_set(config, "AttachStderr", docker_flag(spec, "attach_stderr"));
+    docker_set(config, "ExposedPorts", exposed);
+    docker_set(config, "Tty", docker_flag(spec, "tty"));
+    docker_set(config, "OpenStdin", docker_flag(spec, "open_stdin"));
+    docker_set(config, "StdinOnce", docker_flag(spec, "stdin_once"));
+    docker_set(config, "Env", docker_copy(spec, "env", json_array()));
+    docker_set(config, "Cmd", docker_copy(spec, "cmd", docker_copy(c, "args", json_array())));
+    docker_set(config, "Entrypoint", docker_copy(spec, "entrypoint", json_null()));
+    docker_set(config, "Image", docker_text(spec, "image"));
+    docker_set(config, "WorkingDir", docker_text(spec, "working_dir"));
+    docker_set(config, "Labels", docker_copy(spec, "labels", json_object()));
+    docker_set(config, "StopSignal", docker_text(spec, "stop_signal"));
     if (json_object_get(spec, "stop_timeout") != NULL) {
-        set(config, "StopTimeout", number(spec, "stop_timeout"));
+        docker_set(config, "StopTimeout", docker_number(spec, "stop_timeout"));
     }
     return config;
 }
@@ -141,28 +143,29 @@ docker_container(const json_t *c)
     for (size_t i = 1; i < json_array_size(args); i++) {
         (void) json_array_append(rest, json_array_get(args, i));
     }
-    set(json, "Id", text(c, "id"));
-    set(json, "Created", when(c, "created_at"));
-    set(json, "Path", json_string(path == NULL ? "" : path));
-    set(json, "Args", rest);
-    set(json, "State", state_json(c));
-    set(json, "Image", text(json_object_get(c, "image"), "id"));
-    set(json, "Name", json_string(name == NULL ? "" : name));
-    set(json, "RestartCount", json_integer(0));
-    set(json, "Driver",
-        json_string(*ctr_json_str(spec, "storage", "") == '\0'
-                        ? "default"
-                        : ctr_json_str(spec, "storage", "")));
-    set(json, "Platform", json_string("linux"));
-    set(json, "HostConfig", host_config(spec));
-    set(json, "Mounts", json_array());
-    set(json, "Config", config_json(c, spec));
-    set(json, "NetworkSettings", docker_network_settings(c));
-    set(json, "Ctr",
-        json_pack("{s:s,s:s,s:s,s:b,s:s,s:s}", "Reason", ctr_json_str(c, "reason", ""), "Vmm",
-                  ctr_json_str(c, "vmm", ""), "Accel", ctr_json_str(c, "accel", ""), "Hardware",
-                  ctr_json_bool(c, "hardware", false), "Arch", ctr_json_str(c, "arch", ""),
-                  "Folder", ctr_json_str(c, "folder", "")));
+    docker_set(json, "Id", docker_text(c, "id"));
+    docker_set(json, "Created", docker_time(c, "created_at"));
+    docker_set(json, "Path", json_string(path == NULL ? "" : path));
+    docker_set(json, "Args", rest);
+    docker_set(json, "State", state_json(c));
+    docker_set(json, "Image", docker_text(json_object_get(c, "image"), "id"));
+    docker_set(json, "Name", json_string(name == NULL ? "" : name));
+    docker_set(json, "RestartCount", json_integer(0));
+    docker_set(json, "Driver",
+               json_string(*ctr_json_str(spec, "storage", "") == '\0'
+                               ? "default"
+                               : ctr_json_str(spec, "storage", "")));
+    docker_set(json, "Platform", json_string("linux"));
+    docker_set(json, "HostConfig", host_config(spec));
+    docker_set(json, "Mounts", json_array());
+    docker_set(json, "Config", config_json(c, spec));
+    docker_set(json, "NetworkSettings", docker_network_settings(c));
+    docker_set(json, "Ctr",
+               json_pack("{s:s,s:s,s:s,s:b,s:s,s:s}", "Reason", ctr_json_str(c, "reason", ""),
+                         "Vmm", ctr_json_str(c, "vmm", ""), "Accel",
+                         ctr_json_str(c, "accel", ""), "Hardware",
+                         ctr_json_bool(c, "hardware", false), "Arch",
+                         ctr_json_str(c, "arch", ""), "Folder", ctr_json_str(c, "folder", "")));
     return json;
 }
 
@@ -171,10 +174,10 @@ status_text(const json_t *c, char *ret, size_t size)
 {
     char duration[32];
     int64_t now = ctr_now_ns();
-    if (is_state(c, "running")) {
+    if (docker_is_state(c, "running")) {
         int64_t up = (now - ctr_json_int(c, "started_at", now)) / 1000000000;
         (void) snprintf(ret, size, "Up %s", ctr_format_duration(up < 0 ? 0 : up, duration));
-    } else if (is_state(c, "exited")) {
+    } else if (docker_is_state(c, "exited")) {
         int64_t ago = (now - ctr_json_int(c, "finished_at", now)) / 1000000000;
         (void) snprintf(ret, size, "Exited (%d) %s ago", (int) ctr_json_int(c, "exit_code", 0),
                         ctr_format_duration(ago < 0 ? 0 : ago, duration));
@@ -207,19 +210,20 @@ docker_summary(const json_t *c)
     status_text(c, status, sizeof status);
     CTR_AUTO(free) char *name = ctr_printf("/%s", ctr_json_str(c, "name", ""));
     CTR_AUTO(free) char *command = command_text(json_object_get(c, "args"));
-    set(json, "Id", text(c, "id"));
-    set(json, "Names", json_pack("[s]", name == NULL ? "" : name));
-    set(json, "Image", text(spec, "image"));
-    set(json, "ImageID", text(json_object_get(c, "image"), "id"));
-    set(json, "Command", json_string(command == NULL ? "" : command));
-    set(json, "Created", json_integer(ctr_json_int(c, "created_at", 0) / 1000000000));
-    set(json, "Ports", docker_port_list(c));
-    set(json, "Labels", copy_or(spec, "labels", json_object()));
-    set(json, "State", text(c, "state"));
-    set(json, "Status", json_string(status));
-    set(json, "HostConfig", json_pack("{s:o}", "NetworkMode", text(spec, "network")));
-    set(json, "NetworkSettings", json_pack("{s:o}", "Networks", docker_networks_of(c)));
-    set(json, "Mounts", json_array());
+    docker_set(json, "Id", docker_text(c, "id"));
+    docker_set(json, "Names", json_pack("[s]", name == NULL ? "" : name));
+    docker_set(json, "Image", docker_text(spec, "image"));
+    docker_set(json, "ImageID", docker_text(json_object_get(c, "image"), "id"));
+    docker_set(json, "Command", json_string(command == NULL ? "" : command));
+    docker_set(json, "Created", json_integer(ctr_json_int(c, "created_at", 0) / 1000000000));
+    docker_set(json, "Ports", docker_port_list(c));
+    docker_set(json, "Labels", docker_copy(spec, "labels", json_object()));
+    docker_set(json, "State", docker_text(c, "state"));
+    docker_set(json, "Status", json_string(status));
+    docker_set(json, "HostConfig",
+               json_pack("{s:o}", "NetworkMode", docker_text(spec, "network")));
+    docker_set(json, "NetworkSettings", json_pack("{s:o}", "Networks", docker_networks_of(c)));
+    docker_set(json, "Mounts", json_array());
     return json;
 }
 
@@ -266,15 +270,16 @@ docker_image_summary(const json_t *image)
     json_t *json = json_object();
     int64_t created = 0;
     (void) ctr_parse_time(ctr_json_str(image, "created", ""), &created);
-    set(json, "Id", text(image, "id"));
-    set(json, "ParentId", json_string(""));
-    set(json, "RepoTags", tags_of(image));
-    set(json, "RepoDigests", digests_of(image));
-    set(json, "Created", json_integer(created / 1000000000));
-    set(json, "Size", number(image, "size"));
-    set(json, "SharedSize", json_integer(-1));
-    set(json, "Labels", copy_or(json_object_get(image, "config"), "Labels", json_object()));
-    set(json, "Containers", number(image, "containers"));
+    docker_set(json, "Id", docker_text(image, "id"));
+    docker_set(json, "ParentId", json_string(""));
+    docker_set(json, "RepoTags", tags_of(image));
+    docker_set(json, "RepoDigests", digests_of(image));
+    docker_set(json, "Created", json_integer(created / 1000000000));
+    docker_set(json, "Size", docker_number(image, "size"));
+    docker_set(json, "SharedSize", json_integer(-1));
+    docker_set(json, "Labels",
+               docker_copy(json_object_get(image, "config"), "Labels", json_object()));
+    docker_set(json, "Containers", docker_number(image, "containers"));
     return json;
 }
 
@@ -282,21 +287,21 @@ json_t *
 docker_image(const json_t *image)
 {
     json_t *json = json_object();
-    set(json, "Id", text(image, "id"));
-    set(json, "RepoTags", tags_of(image));
-    set(json, "RepoDigests", digests_of(image));
+    docker_set(json, "Id", docker_text(image, "id"));
+    docker_set(json, "RepoTags", tags_of(image));
+    docker_set(json, "RepoDigests", digests_of(image));
     if (*ctr_json_str(image, "created", "") != '\0') {
-        set(json, "Created", text(image, "created"));
+        docker_set(json, "Created", docker_text(image, "created"));
     }
-    set(json, "Author", text(image, "author"));
-    set(json, "Architecture", text(image, "arch"));
-    set(json, "Variant", text(image, "variant"));
-    set(json, "Os", text(image, "os"));
-    set(json, "Size", number(image, "size"));
-    set(json, "Config", copy_or(image, "config", json_object()));
-    set(json, "RootFS",
-        json_pack("{s:s,s:o}", "Type", "layers", "Layers",
-                  copy_or(image, "layers", json_array())));
+    docker_set(json, "Author", docker_text(image, "author"));
+    docker_set(json, "Architecture", docker_text(image, "arch"));
+    docker_set(json, "Variant", docker_text(image, "variant"));
+    docker_set(json, "Os", docker_text(image, "os"));
+    docker_set(json, "Size", docker_number(image, "size"));
+    docker_set(json, "Config", docker_copy(image, "config", json_object()));
+    docker_set(json, "RootFS",
+               json_pack("{s:s,s:o}", "Type", "layers", "Layers",
+                         docker_copy(image, "layers", json_array())));
     return json;
 }
 
@@ -308,31 +313,32 @@ docker_info(const json_t *info)
     const json_t *vmm = json_object_get(info, "vmm");
     const char *arch = ctr_json_str(info, "arch", "");
     json_t *json = json_object();
-    set(json, "Name", text(info, "profile"));
-    set(json, "Containers", number(info, "containers"));
-    set(json, "ContainersRunning", number(info, "running"));
-    set(json, "ContainersPaused", json_integer(0));
-    set(json, "ContainersStopped",
+    docker_set(json, "Name", docker_text(info, "profile"));
+    docker_set(json, "Containers", docker_number(info, "containers"));
+    docker_set(json, "ContainersRunning", docker_number(info, "running"));
+    docker_set(json, "ContainersPaused", json_integer(0));
+    docker_set(
+        json, "ContainersStopped",
         json_integer(ctr_json_int(info, "stopped", 0) + ctr_json_int(info, "created", 0)));
-    set(json, "Images", number(info, "images"));
-    set(json, "Driver", text(info, "storage"));
-    set(json, "LoggingDriver", json_string("json-file"));
-    set(json, "OSType", json_string("linux"));
-    set(json, "OperatingSystem", json_string("ctr"));
-    set(json, "Architecture",
-        json_string(strcmp(arch, "amd64") == 0   ? "x86_64"
-                    : strcmp(arch, "arm64") == 0 ? "aarch64"
-                                                 : arch));
-    set(json, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
-    set(json, "MemTotal",
-        json_integer((json_int_t) sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
-    set(json, "DockerRootDir", text(info, "data"));
-    set(json, "ServerVersion", text(info, "version"));
-    set(json, "Isolation",
-        json_string(ctr_json_bool(vmm, "hardware", false) ? "vm" : "emulated"));
-    set(json, "Warnings", copy_or(info, "warnings", json_array()));
+    docker_set(json, "Images", docker_number(info, "images"));
+    docker_set(json, "Driver", docker_text(info, "storage"));
+    docker_set(json, "LoggingDriver", json_string("json-file"));
+    docker_set(json, "OSType", json_string("linux"));
+    docker_set(json, "OperatingSystem", json_string("ctr"));
+    docker_set(json, "Architecture",
+               json_string(strcmp(arch, "amd64") == 0   ? "x86_64"
+                           : strcmp(arch, "arm64") == 0 ? "aarch64"
+                                                        : arch));
+    docker_set(json, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+    docker_set(json, "MemTotal",
+               json_integer((json_int_t) sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
+    docker_set(json, "DockerRootDir", docker_text(info, "data"));
+    docker_set(json, "ServerVersion", docker_text(info, "version"));
+    docker_set(json, "Isolation",
+               json_string(ctr_json_bool(vmm, "hardware", false) ? "vm" : "emulated"));
+    docker_set(json, "Warnings", docker_copy(info, "warnings", json_array()));
     char time[40];
-    set(json, "SystemTime", json_string(ctr_format_time(ctr_now_ns(), time)));
+    docker_set(json, "SystemTime", json_string(ctr_format_time(ctr_now_ns(), time)));
     return json;
 }
 
@@ -347,10 +353,10 @@ event_attributes(const json_t *event)
         return attributes;
     }
     (void) snprintf(code, sizeof code, "%d", (int) ctr_json_int(event, "exit_code", 0));
-    set(attributes, "name", text(event, "name"));
-    set(attributes, "image", text(event, "image"));
+    docker_set(attributes, "name", docker_text(event, "name"));
+    docker_set(attributes, "image", docker_text(event, "image"));
     if (strcmp(ctr_json_str(event, "action", ""), "die") == 0) {
-        set(attributes, "exitCode", json_string(code));
+        docker_set(attributes, "exitCode", json_string(code));
     }
     return attributes;
 }
@@ -361,16 +367,17 @@ docker_event(const json_t *event)
     int64_t time = ctr_json_int(event, "time", 0);
     json_t *json = json_object();
     if (strcmp(ctr_json_str(event, "type", ""), "network") != 0) {
-        set(json, "status", text(event, "action"));
-        set(json, "id", text(event, "id"));
-        set(json, "from", text(event, "image"));
+        docker_set(json, "status", docker_text(event, "action"));
+        docker_set(json, "id", docker_text(event, "id"));
+        docker_set(json, "from", docker_text(event, "image"));
     }
-    set(json, "Type", text(event, "type"));
-    set(json, "Action", text(event, "action"));
-    set(json, "Actor",
-        json_pack("{s:o,s:o}", "ID", text(event, "id"), "Attributes", event_attributes(event)));
-    set(json, "scope", json_string("local"));
-    set(json, "time", json_integer(time / 1000000000));
-    set(json, "timeNano", json_integer(time));
+    docker_set(json, "Type", docker_text(event, "type"));
+    docker_set(json, "Action", docker_text(event, "action"));
+    docker_set(json, "Actor",
+               json_pack("{s:o,s:o}", "ID", docker_text(event, "id"), "Attributes",
+                         event_attributes(event)));
+    docker_set(json, "scope", json_string("local"));
+    docker_set(json, "time", json_integer(time / 1000000000));
+    docker_set(json, "timeNano", json_integer(time));
     return json;
 }
