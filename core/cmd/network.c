@@ -257,20 +257,29 @@ const struct ctl_command ctl_network_prune = {
 
 /* --- connect, disconnect --- */
 
+/* take_body is NULL if the container's name could not be packed. */
+static int
+post(struct ctl *ctl, const char *what, json_t *take_body)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    CTR_AUTO(json) json_t *body = take_body;
+    CTR_AUTO(free) char *path = ctl_url(CTL_API "/networks/%s/%s", ctl->operands[0], what);
+    int rc = body == NULL ? ctr_fail(&err, -EINVAL, "the container's name is not UTF-8")
+                          : ctl_call(ctl, "POST", path, body, NULL, &err);
+    return rc < 0 ? ctl_error(ctl, &err) : 0;
+}
+
 static int
 connect_main(struct ctl *ctl)
 {
     struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(free) char *path = ctl_url(CTL_API "/networks/%s/connect", ctl->operands[0]);
     json_t *endpoint = ctl_endpoint(ctl, &err);
-    CTR_AUTO(json)
-    json_t *body = endpoint == NULL ? NULL
-                                    : json_pack("{s:s,s:o}", "Container", ctl->operands[1],
-                                                "EndpointConfig", endpoint);
-    if (body == NULL || ctl_call(ctl, "POST", path, body, NULL, &err) < 0) {
+    if (endpoint == NULL) {
         return ctl_error(ctl, &err);
     }
-    return 0;
+    return post(
+        ctl, "connect",
+        json_pack("{s:s,s:o}", "Container", ctl->operands[1], "EndpointConfig", endpoint));
 }
 
 static const struct ctl_option connect_options[] = {
@@ -295,18 +304,9 @@ const struct ctl_command ctl_network_connect = {
 static int
 disconnect_main(struct ctl *ctl)
 {
-    struct ctr_error err = CTR_ERROR_INIT;
-    CTR_AUTO(free) char *path = ctl_url(CTL_API "/networks/%s/disconnect", ctl->operands[0]);
-    CTR_AUTO(json)
-    json_t *body =
-        json_pack("{s:s,s:b}", "Container", ctl->operands[1], "Force", ctl_flag(ctl, "force"));
-    if (body == NULL) {
-        ctr_fail(&err, -EINVAL, "the container's name is not UTF-8");
-    }
-    if (body == NULL || ctl_call(ctl, "POST", path, body, NULL, &err) < 0) {
-        return ctl_error(ctl, &err);
-    }
-    return 0;
+    return post(
+        ctl, "disconnect",
+        json_pack("{s:s,s:b}", "Container", ctl->operands[1], "Force", ctl_flag(ctl, "force")));
 }
 
 static const struct ctl_option disconnect_options[] = {
