@@ -348,26 +348,40 @@ arp(uint32_t from, uint32_t claims, uint32_t target)
     return f;
 }
 
-/* `via`: whose MAC it goes to; a container's, or the way out's. */
+/* What is left of the header is filled in: the MACs, and the length. `via`: whose MAC it goes to; a container's, or the way out's. */
 static inline struct frame
-ipv4(uint32_t via, uint32_t from, uint32_t to, uint8_t proto, const void *payload, size_t n)
+packet(uint32_t via, uint32_t from, struct sw_header header, const void *payload, size_t n)
 {
-    struct frame f = {.length = SW_ETHER + SW_IPV4 + n};
     uint8_t to_mac[6], from_mac[6];
     gateway_mac(to_mac);
     if (via != GATEWAY) {
         mac_of(via, to_mac);
     }
     mac_of(from, from_mac);
-    struct sw_header header = {.to = to_mac,
-                               .from = from_mac,
-                               .source = sw_ipv4(from),
-                               .target = sw_ipv4(to),
-                               .proto = proto,
-                               .payload_length = n};
+    header.to = to_mac;
+    header.from = from_mac;
+    header.payload_length = n;
+    size_t head = sw_header_length(&header);
+    struct frame f = {.length = head + n};
     sw_write_header(&header, f.bytes);
-    memcpy(f.bytes + SW_ETHER + SW_IPV4, payload, n);
+    memcpy(f.bytes + head, payload, n);
     return f;
+}
+
+static inline struct frame
+ipv4(uint32_t via, uint32_t from, uint32_t to, uint8_t proto, const void *payload, size_t n)
+{
+    const struct sw_header header = {
+        .source = sw_ipv4(from), .target = sw_ipv4(to), .proto = proto};
+    return packet(via, from, header, payload, n);
+}
+
+static inline struct ctr_address
+six(const char *text)
+{
+    struct ctr_address ret = {.family = 6};
+    assert_int_equal(inet_pton(AF_INET6, text, ret.bytes), 1);
+    return ret;
 }
 
 static inline uint16_t

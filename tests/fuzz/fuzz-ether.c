@@ -2,20 +2,10 @@
  * Frames from a guest: whatever the bytes are, what the parser says of them stays within the buffer, who is let through speaks for
  * itself only, and what may leave leads to no closed address.
  */
-#include <stdlib.h>
-
-#include "plugins/net-switch/address.c"
-#include "plugins/net-switch/allowed.c"
-#include "plugins/net-switch/ether.c"
-#include "plugins/net-switch/guard.c"
-#include "plugins/net-switch/judge.c"
-#include "plugins/net-switch/packet.c"
-
-#define NET 0x0a580000U
+#include "tests/fuzz/frame-net.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-static const uint8_t own_mac[6] = {2, 0x42, 0x0a, 0x58, 0, 2};
 static const struct sw_net host_net = {{4, {192, 168, 1, 5}}, 32};
 
 static void
@@ -115,26 +105,13 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     static const uint16_t host_port = 5432;
-    const struct sw_rules rules = {
-        .net = {sw_ipv4(NET), 16},
-        .net6 = {{6, {0xfd, 0x58}}, 64},
-        .gateway = sw_ipv4(NET + 1),
-        .dns = sw_ipv4(NET + 1),
-        .host = sw_ipv4(NET + 0xfffe),
-        .gateway6 = {6, {0xfd, 0x58, [15] = 1}},
-        .out_mtu = 1500,
-        .closed = &host_net,
-        .n_closed = 1,
-        .host_ports = &host_port,
-        .n_host_ports = 1,
-    };
-    struct sw_identity port = {
-        .address = sw_ipv4(NET + 2),
-        .address6 = {6, {0xfd, 0x58, [15] = 2}},
-        .link_local = sw_link_local(own_mac),
-    };
+    const struct sw_identity port = guest();
+    struct sw_rules rules = plain_rules();
+    rules.closed = &host_net;
+    rules.n_closed = 1;
+    rules.host_ports = &host_port;
+    rules.n_host_ports = 1;
     struct sw_frame frame;
-    memcpy(port.mac, own_mac, 6);
     if (!sw_parse(bytes, length, &frame)) {
         return 0;
     }

@@ -5,14 +5,7 @@
  * The input is a list of frames, each behind two bytes of its length, whose upper half says whether libslirp looks at its sockets after it. Checksums are filled in, since a fuzzer does not find
  * them.
  */
-#include <stdlib.h>
-
-#include "plugins/net-switch/address.c"
-#include "plugins/net-switch/allowed.c"
-#include "plugins/net-switch/ether.c"
-#include "plugins/net-switch/guard.c"
-#include "plugins/net-switch/judge.c"
-#include "plugins/net-switch/packet.c"
+#include "tests/fuzz/frame-net.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +15,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define NET 0x0a580000U
 #define MAX_PEERS 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
@@ -210,14 +202,9 @@ fill_sums(uint8_t *bytes, const struct sw_frame *f)
 static void
 feed(const struct sw_rules *rules, const uint8_t *bytes, size_t length)
 {
-    struct sw_identity port = {
-        .mac = {2, 0x42, 0x0a, 0x58, 0, 2},
-        .address = sw_ipv4(NET + 2),
-        .address6 = {6, {0xfd, 0x58, [15] = 2}},
-    };
+    const struct sw_identity port = guest();
     struct sw_frame frame;
     uint8_t *copy = malloc(length + 1);
-    port.link_local = sw_link_local(port.mac);
     memcpy(copy, bytes, length);
     if (sw_parse(copy, length, &frame) && sw_guard(&frame, &port) == SW_HONEST &&
         frame.type != SW_TYPE_ARP && sw_judge(&frame, rules, true, 0) == SW_PASS &&
@@ -245,15 +232,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    const struct sw_rules rules = {
-        .net = {sw_ipv4(NET), 16},
-        .net6 = {{6, {0xfd, 0x58}}, 64},
-        .gateway = sw_ipv4(NET + 1),
-        .dns = sw_ipv4(NET + 1),
-        .host = sw_ipv4(NET + 0xfffe),
-        .gateway6 = {6, {0xfd, 0x58, [15] = 1}},
-        .out_mtu = 1500,
-    };
+    const struct sw_rules rules = plain_rules();
     now_ns = 1000000000;
     slirp = make_slirp(&rules);
     while (length > 2) {

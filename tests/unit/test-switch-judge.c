@@ -11,14 +11,6 @@
 static const uint16_t host_ports[] = {5432};
 static const struct sw_net lan_address = {{4, {192, 168, 1, 5}}, 32};
 
-static struct ctr_address
-six(const char *text)
-{
-    struct ctr_address ret = {.family = 6};
-    assert_int_equal(inet_pton(AF_INET6, text, ret.bytes), 1);
-    return ret;
-}
-
 static struct sw_rules
 rules_here(void)
 {
@@ -50,19 +42,8 @@ me(void)
 static struct frame
 frame6(const char *from, const char *to, uint8_t proto, const void *payload, size_t n)
 {
-    struct frame f = {.length = SW_ETHER + SW_IPV6 + n};
-    uint8_t to_mac[6], from_mac[6];
-    gateway_mac(to_mac);
-    mac_of(A, from_mac);
-    struct sw_header header = {.to = to_mac,
-                               .from = from_mac,
-                               .source = six(from),
-                               .target = six(to),
-                               .proto = proto,
-                               .payload_length = n};
-    sw_write_header(&header, f.bytes);
-    memcpy(f.bytes + SW_ETHER + SW_IPV6, payload, n);
-    return f;
+    const struct sw_header header = {.source = six(from), .target = six(to), .proto = proto};
+    return packet(GATEWAY, A, header, payload, n);
 }
 
 static struct frame

@@ -6,14 +6,6 @@
 
 #include <arpa/inet.h>
 
-static struct ctr_address
-six(const char *text)
-{
-    struct ctr_address ret = {.family = 6};
-    assert_int_equal(inet_pton(AF_INET6, text, ret.bytes), 1);
-    return ret;
-}
-
 static struct ctr_network
 dual_network(void)
 {
@@ -48,25 +40,11 @@ static struct frame
 ipv6(uint32_t via, uint32_t from, struct ctr_address to, uint8_t proto, uint8_t *payload,
      size_t n, size_t at)
 {
-    struct frame f = {.length = SW_ETHER + SW_IPV6 + n};
-    uint8_t to_mac[6], from_mac[6];
-    gateway_mac(to_mac);
-    if (via != GATEWAY) {
-        mac_of(via, to_mac);
-    }
-    mac_of(from, from_mac);
-    struct sw_header header = {.to = to_mac,
-                               .from = from_mac,
-                               .source = address6(from),
-                               .target = to,
-                               .proto = proto,
-                               .payload_length = n};
+    const struct sw_header header = {.source = address6(from), .target = to, .proto = proto};
     sw_put16(payload + at, 0);
     uint32_t sum = sw_sum_pseudo(&header.source, &to, proto, n);
     sw_put16(payload + at, sw_sum_finish(sw_sum(sum, payload, n)));
-    sw_write_header(&header, f.bytes);
-    memcpy(f.bytes + SW_ETHER + SW_IPV6, payload, n);
-    return f;
+    return packet(via, from, header, payload, n);
 }
 
 static struct frame
