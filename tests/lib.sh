@@ -16,6 +16,9 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 skip() { echo "$*"; exit 77; }
 need() { for c in "$@"; do command -v "$c" >/dev/null || skip "$c is not installed (tools/install-deps test)"; done; }
 
+# passt_works: it confines itself in a user namespace, which some hosts and every chroot refuse
+passt_works() { command -v passt >/dev/null && unshare -U true 2>/dev/null; }
+
 # background COMMAND…: starts it; ended with the test
 background() { "$@" & PIDS+=($!); }
 

@@ -4,7 +4,6 @@ import json, os, subprocess, sys, time
 from netdrive import *
 
 T, PLUGIN = sys.argv[1:3]
-OUTSIDE, HOST = "203.0.113.2", "203.0.113.1"
 KIND = 2 if PLUGIN == "bridge" else 1
 AGAIN = 1.2  # resolv.conf is looked at once a second
 
@@ -41,14 +40,6 @@ def short(machine, what, *more):
 def status(machine, what, *more):
     text = dig(machine, what, *more)
     return text.split("status: ")[1].split(",")[0] if "status: " in text else text
-
-
-def outside():
-    ns = namespace()
-    sh(f"""ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-        ip link add out0 type veth peer name in0 netns {ns}; ip addr add {HOST}/24 dev out0; ip link set out0 up; ip route add default via {OUTSIDE}""")
-    sh(f"ip addr add {OUTSIDE}/24 dev in0; ip link set in0 up; ip addr add 198.51.100.7/32 dev lo; ip route add 10.77.0.0/16 via {HOST}", ns)
-    return ns
 
 
 def start(name, number, **network):
@@ -120,7 +111,7 @@ def egress(net, e, out):
 
 
 def main():
-    out = outside()
+    out = outside("net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
     wide = [f"198.51.100.{i}" for i in range(1, 201)]
     one = Upstream("one", {"api.example.com": [OUTSIDE], "other.example.com": ["198.51.100.7"], "wide.example.com": wide})
     two = Upstream("two", {"api.example.com": ["198.51.100.7"]})
@@ -147,12 +138,4 @@ def main():
         net.stop()
 
 
-try:
-    main()
-finally:
-    for process in servers:
-        process.kill()
-    for pid in holders:
-        os.kill(pid, signal.SIGKILL)
-print("%d failed" % len(failed))
-sys.exit(1 if failed else 0)
+run_checks(main)

@@ -8,6 +8,7 @@ export BUILD T ROOT
 status=0
 for plugin in switch bridge passt; do
     [ -f "$BUILD/lib/ctr/plugins/net-$plugin.so" ] || continue
+    [ $plugin != passt ] || passt_works || { echo "net-passt: passt does not run here"; continue; }
     echo "net-$plugin:"
     mkdir -p "$T/$plugin"
     unshare -n python3 -B "$ROOT/tests/conform/net-dns-checks.py" "$T/$plugin" "$plugin" || status=1

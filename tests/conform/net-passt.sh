@@ -5,5 +5,6 @@
 [ -c /dev/net/tun ] || skip "there is no /dev/net/tun"
 need unshare nsenter ip python3 ping passt dig
 [ -f "$BUILD/lib/ctr/plugins/net-passt.so" ] || skip "net-passt was not built"
+passt_works || skip "passt needs user namespaces, which are not allowed here"
 export BUILD T ROOT
 unshare -n python3 -B "$ROOT/tests/conform/net-passt-checks.py" "$T" || fail "see above"

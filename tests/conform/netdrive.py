@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What net-bridge does, through a real ctr-net: run by net-bridge.sh in a network namespace of its own.
+"""Drives a real ctr-net, for the checks of its plugins, which net-*.sh run in a network namespace of their own.
 
 A machine is a network namespace with a tap, whose frames go to and from the port that ctr-net gave (a thread does what QEMU would). "The internet" is a
 namespace behind a veth. Each check prints a line; the exit status says whether all held."""
@@ -269,3 +269,60 @@ def ask(ns, host, port, kind="tcp"):
 
 def closed(ns, host, port, kind="tcp"):
     return ask(ns, host, port, kind).startswith("error")
+
+
+# --- "the internet", and the host's own address towards it ---
+
+OUTSIDE, HOST = "203.0.113.2", "203.0.113.1"
+OUTSIDE6, HOST6 = "2001:db8:113::2", "2001:db8:113::1"
+
+
+def outside(sysctls):
+    """A namespace that is all the world behind the host, which is set up by these sysctls."""
+    ns = namespace()
+    sh(f"""ip link set lo up; sysctl -qw {sysctls}
+        ip link add out0 type veth peer name in0 netns {ns}
+        ip addr add {HOST}/24 dev out0; ip addr add {HOST6}/64 dev out0 nodad; ip link set out0 up
+        ip route add default via {OUTSIDE}; ip -6 route add default via {OUTSIDE6}""")
+    sh(f"""ip addr add {OUTSIDE}/24 dev in0; ip addr add {OUTSIDE6}/64 dev in0 nodad; ip link set in0 up
+        for a in 169.254.169.254 100.100.100.200 198.51.100.7; do ip addr add $a/32 dev lo; done
+        ip route add 10.77.0.0/16 via {HOST}; ip route add fd77::/16 via {HOST6}""", ns)
+    return ns
+
+
+def check_way_out(machines, out):
+    serve(out, OUTSIDE, 8080)
+    serve(out, OUTSIDE, 8080, "udp")
+    serve(out, OUTSIDE6, 8080)
+    for m in machines:
+        check(f"{m.name} gets out by TCP, as the host", ask(m.ns, OUTSIDE, 8080) == HOST, ask(m.ns, OUTSIDE, 8080))
+        check(f"{m.name} gets out by UDP", ask(m.ns, OUTSIDE, 8080, "udp") == HOST, ask(m.ns, OUTSIDE, 8080, "udp"))
+        check(f"{m.name} gets out by IPv6", ask(m.ns, OUTSIDE6, 8080) == HOST6, ask(m.ns, OUTSIDE6, 8080))
+        check(f"{m.name} pings the outside", m.pings(OUTSIDE) and m.pings(OUTSIDE6))
+
+
+def check_metadata(m, out):
+    """A cloud's metadata is closed, though the way there is open."""
+    serve(out, "0.0.0.0", 8090)
+    check("198.51.100.7 is open (as a proof of what follows)", ask(m.ns, "198.51.100.7", 8090) == HOST)
+    for address in ("169.254.169.254", "100.100.100.200"):
+        check(f"metadata at {address} is closed", closed(m.ns, address, 8090))
+
+
+def check_names(net, m):
+    net.zone({"b": ["10.77.1.3", "fd77:0:0:1::3"]})
+    check("a name by UDP", m.run("dig +short +time=2 +tries=1 @10.77.1.1 b A")[1] == "10.77.1.3", m.run("dig +time=2 +tries=1 @10.77.1.1 b A")[1])
+    check("a name by TCP", m.run("dig +short +tcp +time=2 +tries=1 @10.77.1.1 b AAAA")[1] == "fd77:0:0:1::3")
+
+
+def run_checks(main):
+    """Runs main, ends what it started, and exits."""
+    try:
+        main()
+    finally:
+        for p in servers:
+            p.kill()
+        for pid in holders:
+            os.kill(pid, signal.SIGKILL)
+    print(f"{len(failed)} failed", flush=True)
+    sys.exit(len(failed) > 0)

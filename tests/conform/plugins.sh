@@ -20,7 +20,7 @@ for so in "$BUILD"/lib/ctr/plugins/*.so "$BUILD"/tests/plugins/storage-mem.so "$
     esac >"$T/$name.ini"
     case $name in
     net-bridge) continue ;; # net-bridge.sh does, in a network namespace
-    net-passt) command -v passt >/dev/null || { echo "$name: no passt here"; continue; } ;;
+    net-passt) passt_works || { echo "$name: passt does not run here"; continue; } ;;
     vmm-qemu) command -v qemu-system-x86_64 >/dev/null || { echo "$name: no QEMU here"; continue; } ;;
     esac
     apart=()

@@ -7,6 +7,7 @@
 need_vm
 need passt ip nsenter python3 curl socat gcc umoci
 [ -f "$BUILD/lib/ctr/plugins/net-passt.so" ] || skip "net-passt was not built"
+passt_works || skip "passt needs user namespaces, which are not allowed here"
 
 ip link set lo up
 background unshare -n sleep 3600
