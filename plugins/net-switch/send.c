@@ -2,7 +2,7 @@
  * What goes to VMs. Frames are gathered for each port, and sent together once the batch that they came in is worked off.
  *
  * What a VM does not take waits in a ring that is bounded in frames and bytes; what does not fit is dropped, as a switch does: a sender cannot be held
- * back without holding back what it sends to others. One sender gets a quarter of the ring at most, so that a flood leaves room for the others' frames. A VM that is gone (ECONNREFUSED) costs nothing but its own frames.
+ * back without holding back what it sends to others. One sender gets a quarter of the ring at most, so that a flood leaves room for the others' frames; all outside together gets half. A VM that is gone (ECONNREFUSED) costs nothing but its own frames.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* sendmmsg */
@@ -23,19 +23,26 @@ weight(size_t length)
     return length < SW_QUEUE_BYTES / SW_QUEUE ? SW_QUEUE_BYTES / SW_QUEUE : length;
 }
 
-static void
-enqueue(struct sw_port *port, const uint8_t *frame, size_t length)
+/* What comes from outside was acknowledged there: losing it costs seconds, so it has half the ring, and its reading stops long before (sw_is_behind). */
+static size_t
+share(unsigned source)
 {
-    unsigned source = port->sw->source;
-    size_t n = weight(length);
+    return source == 0 ? SW_QUEUE_BYTES / 2 : SW_QUEUE_BYTES / 4;
+}
+
+static void
+enqueue(struct sw_port *port, const struct sw_out *out)
+{
+    size_t length = out->length, n = weight(length);
+    unsigned source = out->source;
     bool fits = port->queued < SW_QUEUE && port->queued_bytes + n <= SW_QUEUE_BYTES &&
-                port->shares[source] + n <= SW_QUEUE_BYTES / 4;
+                port->shares[source] + n <= share(source);
     uint8_t *copy = fits ? malloc(length) : NULL;
     if (copy == NULL) {
         port->stats.dropped++;
         return;
     }
-    memcpy(copy, frame, length);
+    memcpy(copy, out->bytes, length);
     port->queue[(port->first + port->queued++) % SW_QUEUE] =
         (struct sw_queued){.bytes = copy, .length = length, .source = source};
     port->queued_bytes += n;
@@ -115,7 +122,7 @@ flush_port(struct sw_port *port)
 {
     size_t at = port->queued > 0 ? 0 : send_all(port, port->out, port->n_out);
     for (; at < port->n_out; at++) {
-        enqueue(port, port->out[at].bytes, port->out[at].length);
+        enqueue(port, &port->out[at]);
     }
     port->n_out = 0;
 }
@@ -130,7 +137,8 @@ sw_port_send(struct sw_port *port, const uint8_t *frame, size_t length)
     if (port->n_out == SW_BATCH) {
         flush_port(port);
     }
-    port->out[port->n_out++] = (struct sw_out){.bytes = frame, .length = length};
+    port->out[port->n_out++] =
+        (struct sw_out){.bytes = frame, .length = length, .source = sw->source};
     if (!port->pending) {
         port->pending = true;
         port->next_pending = sw->pending;

@@ -62,13 +62,14 @@ struct sw_port {
     struct sw_out {
         const uint8_t *bytes;
         size_t length;
-    } out[SW_BATCH]; /* until sw_flush */
+        unsigned source; /* sw->source when it came */
+    } out[SW_BATCH];     /* until sw_flush */
     size_t n_out;
     bool pending; /* in sw->pending */
     struct sw_queued {
         uint8_t *bytes;
         size_t length;
-        unsigned source; /* sw->source when it came */
+        unsigned source; /* of its sw_out */
     } queue[SW_QUEUE];   /* a ring: what the VM did not take */
     size_t first, queued, queued_bytes;
     size_t shares[SW_SOURCES]; /* bytes of each source in it */

@@ -148,9 +148,13 @@ sw_from_uplink(struct sw *sw, const uint8_t *bytes, size_t length)
     if (to == NULL) {
         return;
     }
+    /* From outside, though a VM's frame may have brought it on, as an acknowledgement does: else none is ever behind. */
+    unsigned source = sw->source;
     uint8_t *copy = sw_hold(sw, length);
     memcpy(copy, bytes, length);
     memcpy(copy, to->who.mac, 6);
     sw_gateway_mac(&sw->rules, copy + 6);
+    sw->source = 0;
     sw_port_send(to, copy, length);
+    sw->source = source;
 }

@@ -455,6 +455,142 @@ attach_is_checked(void **state)
     net_down(&net);
 }
 
+/* --- a VM that acknowledges all, but takes nothing for a while --- */
+
+#define STREAMS 5
+#define STREAM (2 << 20)
+static struct stream {
+    int client;
+    size_t sent;
+    struct tcp t;
+    uint32_t end, taken; /* behind the last byte that was on its way to the VM; that it took */
+} streams[STREAMS];
+
+static struct stream *
+stream_of(const struct sw_frame *f, size_t *ret_data)
+{
+    *ret_data = f->payload_length - (size_t) (f->payload[12] >> 4) * 4;
+    for (size_t i = 0; i < STREAMS; i++) {
+        if (streams[i].t.to_port == f->source_port) {
+            return &streams[i];
+        }
+    }
+    return NULL;
+}
+
+static void
+note_end(void *arg, const char *port, uint32_t from_vm, const void *bytes, size_t length)
+{
+    struct sw_frame f;
+    size_t data;
+    if (from_vm == 0 && sw_parse(bytes, length, &f) && f.proto == SW_TCP) {
+        struct stream *s = stream_of(&f, &data);
+        uint32_t stop = sw_get32(f.payload + 4) + (uint32_t) data;
+        if (s != NULL && (int32_t) (stop - s->end) > 0) {
+            s->end = stop;
+        }
+    }
+}
+
+static void
+offer(struct stream *s)
+{
+    static const char text[65536];
+    ssize_t n = 1;
+    while (n > 0 && s->sent < STREAM) {
+        size_t left = STREAM - s->sent;
+        n = send(s->client, text, left < sizeof text ? left : sizeof text, MSG_DONTWAIT);
+        s->sent += n > 0 ? (size_t) n : 0;
+    }
+}
+
+/* Acknowledges and offers; true if there was something new. */
+static bool
+acknowledge(int fd, struct stream *s, uint32_t ack)
+{
+    bool ret = s->t.ack != ack;
+    s->t.ack = ack;
+    send_frame(fd, tcp(&s->t, SW_TCP_ACK, ""));
+    offer(s);
+    return ret;
+}
+
+static void
+open_stream(struct net *net, int fd, uint16_t port, struct stream *s)
+{
+    static struct frame f;
+    *s = (struct stream){.client = host_connect(SOCK_STREAM, 0x7f000001, port)};
+    expect_proto(net, fd, SW_TCP, &f);
+    s->end = s->taken = sw_get32(f.parsed.payload + 4) + 1;
+    s->t = (struct tcp){.from = A,
+                        .to = source_of(&f),
+                        .from_port = 80,
+                        .to_port = f.parsed.source_port,
+                        .seq = 500,
+                        .ack = s->end};
+    send_frame(fd, tcp(&s->t, SW_TCP_SYN | SW_TCP_ACK, ""));
+    s->t.seq++;
+    expect_proto(net, fd, SW_TCP, &f);
+}
+
+/* Takes what is there: no byte is missing. How many came. */
+static size_t
+take_all(int fd)
+{
+    static struct frame f;
+    size_t data, ret = 0;
+    ssize_t n;
+    while ((n = recv(fd, f.bytes, sizeof f.bytes, MSG_DONTWAIT)) > 0) {
+        if (sw_parse(f.bytes, (size_t) n, &f.parsed) && f.parsed.proto == SW_TCP) {
+            struct stream *s = stream_of(&f.parsed, &data);
+            assert_non_null(s);
+            assert_int_equal(sw_get32(f.parsed.payload + 4), s->taken);
+            s->taken += (uint32_t) data;
+            ret += data;
+        }
+    }
+    return ret;
+}
+
+/* What comes from outside is held back at its senders, not dropped, also where acknowledgements bring it on; and goes on as soon as the VM does. */
+static void
+slow_vm_loses_nothing(void **state)
+{
+    struct ctr_error err = CTR_ERROR_INIT;
+    struct net net;
+    uint16_t port = 0;
+    size_t taken = 0;
+    net_up(&net, false, NULL);
+    net.services.frame = note_end;
+    int a = attach(&net, "a", A);
+    know_gateway(&net, a, A);
+    assert_int_equal(publish(&net, CTR_PROTO_TCP, 0x7f000001, &port, 80, A), 0);
+    for (size_t i = 0; i < STREAMS; i++) {
+        open_stream(&net, a, port, &streams[i]);
+    }
+    assert_int_equal(ops.capture(net.self, "a", 1, &err), 0);
+    for (int idle = 0; idle < 20; idle++) {
+        for (size_t i = 0; i < STREAMS; i++) {
+            idle = acknowledge(a, &streams[i], streams[i].end) ? 0 : idle;
+        }
+        (void) wait_for(&net, -1, 0, 5);
+    }
+    assert_int_equal(dropped(&net, "a"), 0);
+    while (taken < (size_t) STREAM * STREAMS) {
+        assert_true(wait_for(&net, a, CTR_READABLE, 1000));
+        taken += take_all(a);
+        for (size_t i = 0; i < STREAMS; i++) {
+            (void) acknowledge(a, &streams[i], streams[i].taken);
+        }
+    }
+    assert_int_equal(dropped(&net, "a"), 0);
+    for (size_t i = 0; i < STREAMS; i++) {
+        (void) close(streams[i].client);
+    }
+    (void) close(a);
+    net_down(&net);
+}
+
 int
 main(void)
 {
@@ -467,6 +603,7 @@ main(void)
         cmocka_unit_test(outside_answers),
         cmocka_unit_test(flows_are_limited),
         cmocka_unit_test(tcp_is_published),
+        cmocka_unit_test(slow_vm_loses_nothing),
         cmocka_unit_test(udp_is_published),
         cmocka_unit_test(internal_has_no_way_out),
         cmocka_unit_test(slow_vm_harms_nobody),
