@@ -13,6 +13,8 @@
 #include <sched.h>
 #include <slirp/libslirp.h>
 #include <stdio.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAX_PEERS 256
@@ -33,11 +35,13 @@ INSTEAD int socket(int domain, int type, int protocol);
 INSTEAD int connect(int fd, const struct sockaddr *name, socklen_t length);
 INSTEAD ssize_t sendto(int fd, const void *bytes, size_t n, int flags,
                        const struct sockaddr *name, socklen_t length);
+INSTEAD int close(int fd);
 
 static Slirp *slirp;
 static int64_t now_ns;
 static int peers[MAX_PEERS];
 static size_t n_peers;
+static bool given[FD_SETSIZE]; /* to libslirp, which has not closed it yet */
 
 int
 socket(int domain, int type, int protocol)
@@ -50,7 +54,22 @@ socket(int domain, int type, int protocol)
     (void) fcntl(fds[0], F_SETFL, O_NONBLOCK); /* as a watched one is */
     (void) fcntl(fds[1], F_SETFL, O_NONBLOCK);
     peers[n_peers++] = fds[1];
+    given[fds[0]] = true;
     return fds[0];
+}
+
+/* What libslirp closes is its own, once: in ctr-net the number may be another port's already. */
+int
+close(int fd)
+{
+    if (slirp != NULL && fd >= 0) {
+        if (fd >= FD_SETSIZE || !given[fd]) {
+            (void) fprintf(stderr, "libslirp closes descriptor %d, which is not its own\n", fd);
+            abort();
+        }
+        given[fd] = false;
+    }
+    return (int) syscall(SYS_close, fd);
 }
 
 int
@@ -221,7 +240,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     if (dlsym(RTLD_DEFAULT, "socket") != (void *) socket ||
         dlsym(RTLD_DEFAULT, "connect") != (void *) connect ||
-        dlsym(RTLD_DEFAULT, "sendto") != (void *) sendto) {
+        dlsym(RTLD_DEFAULT, "sendto") != (void *) sendto ||
+        dlsym(RTLD_DEFAULT, "close") != (void *) close) {
         (void) fprintf(stderr, "libslirp would use the real network\n");
         exit(1);
     }
@@ -249,6 +269,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         length -= n;
     }
     slirp_cleanup(slirp);
+    slirp = NULL;
     while (n_peers > 0) {
         (void) close(peers[--n_peers]);
     }
