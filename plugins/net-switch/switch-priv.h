@@ -20,7 +20,7 @@
 #define SW_BATCH_BYTES (1 << 20) /* room for them */
 #define SW_QUEUE 1024            /* frames that wait for one VM */
 #define SW_QUEUE_BYTES (2 << 20) /* and their bytes */
-#define SW_SOURCES 64       /* among which a queue is shared: one has a quarter of it at most */
+#define SW_SOURCES 64       /* among which a queue is shared: one has a quarter of it at most, 0 half */
 #define SW_BUFFER (1 << 20) /* bytes asked for each socket buffer */
 #define SW_CLIENTS 256      /* remembered clients of one published UDP port */
 #define SW_PUBLISHED 4096   /* published ports of a network */

@@ -148,7 +148,7 @@ sw_from_uplink(struct sw *sw, const uint8_t *bytes, size_t length)
     if (to == NULL) {
         return;
     }
-    /* From outside, though a VM's frame may have brought it on, as an acknowledgement does: else none is ever behind. */
+    /* From outside, though a VM's frame may have brought it on, as an acknowledgement does: else the VM seems less behind than it is. */
     unsigned source = sw->source;
     uint8_t *copy = sw_hold(sw, length);
     memcpy(copy, bytes, length);
