@@ -20,12 +20,12 @@
 #define SW_BATCH_BYTES (1 << 20) /* room for them */
 #define SW_QUEUE 1024            /* frames that wait for one VM */
 #define SW_QUEUE_BYTES (2 << 20) /* and their bytes */
-#define SW_SOURCES 64       /* among which a queue is shared: one has a quarter of it at most, 0 half */
-#define SW_BUFFER (1 << 20) /* bytes asked for each socket buffer */
-#define SW_CLIENTS 256      /* remembered clients of one published UDP port */
-#define SW_PUBLISHED 4096   /* published ports of a network */
-#define SW_QUESTIONS 256    /* that one container may have open with the resolver */
-#define SW_STREAMS 16       /* TCP connections likewise */
+#define SW_SOURCES 64            /* that share a queue: a quarter of it at most, 0 half */
+#define SW_BUFFER (1 << 20)      /* bytes asked for each socket buffer */
+#define SW_CLIENTS 256           /* remembered clients of one published UDP port */
+#define SW_PUBLISHED 4096        /* published ports of a network */
+#define SW_QUESTIONS 256         /* that one container may have open with the resolver */
+#define SW_STREAMS 16            /* TCP connections likewise */
 #define SW_ANSWERS_PER_SECOND                                                                  \
     1000 /* of the network's own to one VM: ARP, pings, ICMP errors, resets */
 #define SW_HOST_PORTS 64
