@@ -322,9 +322,8 @@ take_port(struct way *way, const struct sw_published *p)
 }
 
 int
-sw_uplink_listen(struct sw_uplink *up, struct sw_published *p)
+sw_uplink_listen(struct sw_uplink *up, struct sw_published *p, struct ctr_error *why)
 {
-    struct ctr_error err = CTR_ERROR_INIT;
     int code = probe(p);
     if (code != 0) {
         return code;
@@ -335,10 +334,9 @@ sw_uplink_listen(struct sw_uplink *up, struct sw_published *p)
         return -ENOMEM;
     }
     way_stop(way);
-    code = way_start(way, &err);
-    code = code != 0 ? code : way_wait(way, &err);
+    code = way_start(way, why);
+    code = code != 0 ? code : way_wait(way, why);
     if (code != 0) {
-        up->sw->host->log(up->sw->host, CTR_LOG_ERROR, err.msg);
         take_port(way, p);
     }
     return code;

@@ -23,7 +23,7 @@ ends_of(const struct ctr_publish *p)
 }
 
 static int
-explain(const struct ctr_publish *p, int code, struct ctr_error *err)
+explain(const struct ctr_publish *p, int code, const char *why, struct ctr_error *err)
 {
     char host[SW_ADDRESS_TEXT];
     const struct ends ends = ends_of(p);
@@ -48,7 +48,7 @@ explain(const struct ctr_publish *p, int code, struct ctr_error *err)
                         p->host_port, host);
     default:
         return ctr_fail(err, code, "port %u/%s cannot be published on %s: %s", p->host_port,
-                        proto, host, strerror(-code));
+                        proto, host, *why != '\0' ? why : strerror(-code));
     }
 }
 
@@ -110,10 +110,11 @@ sw_publish(struct sw *sw, struct ctr_publish *publish, struct ctr_error *err)
         .port = publish->port,
         .fd = -1,
     };
-    code = p->proto == CTR_PROTO_UDP ? sw_udp_open(p) : sw_uplink_listen(sw->uplink, p);
+    struct ctr_error why = CTR_ERROR_INIT;
+    code = p->proto == CTR_PROTO_UDP ? sw_udp_open(p) : sw_uplink_listen(sw->uplink, p, &why);
     if (code != 0) {
         free(p);
-        return explain(publish, code, err);
+        return explain(publish, code, why.msg, err);
     }
     publish->host_port = p->host_port;
     p->next = sw->published;

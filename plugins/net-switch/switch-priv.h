@@ -207,8 +207,9 @@ sw_uplink_input(struct sw_uplink *uplink, struct sw_port *from, const struct sw_
 void sw_uplink_forget(struct sw_uplink *uplink, const struct sw_port *from);
 /* A port is no longer behind (sw_is_behind): what was held back for it may come. */
 void sw_uplink_resume(struct sw_uplink *uplink);
-/* Listens on TCP; host_port 0 becomes the real one. 0 or a negative code. */
-int sw_uplink_listen(struct sw_uplink *uplink, struct sw_published *published);
+/* Listens on TCP; host_port 0 becomes the real one. 0 or a negative code; `why` is set where there is more to say than the code. */
+int sw_uplink_listen(struct sw_uplink *uplink, struct sw_published *published,
+                     struct ctr_error *why);
 void sw_uplink_unlisten(struct sw_uplink *uplink, const struct sw_published *published);
 
 /* --- udp.c: published UDP ports --- */

@@ -249,7 +249,7 @@ sw_uplink_resume(struct sw_uplink *up)
 }
 
 int
-sw_uplink_listen(struct sw_uplink *up, struct sw_published *p)
+sw_uplink_listen(struct sw_uplink *up, struct sw_published *p, struct ctr_error *why)
 {
     struct sockaddr_storage host, guest, name;
     struct ctr_address address;
