@@ -107,6 +107,10 @@ ctr_net_filter(bool spawn, struct ctr_error *err)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) !=
             0) {
+        if (errno == ENOSYS) { /* a kernel built without, or a tool that knows no seccomp */
+            ctr_log(CTR_LEVEL_WARN, "event=no-seccomp");
+            return 0;
+        }
         return ctr_fail(err, -errno, "system calls cannot be given up: %s", strerror(errno));
     }
     return 0;
