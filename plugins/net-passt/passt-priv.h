@@ -36,6 +36,8 @@ struct way {
     uint8_t *in,
         *out; /* what came, up to a whole frame; frames that wait, the first `sent` bytes of them gone */
     size_t n_in, n_out, sent;
+    uint64_t checked_ms, moved_ms; /* stuck.c: last looked at, last seen at work */
+    int waiting; /* bytes, as the kernel counts, that passt had not taken then */
 };
 
 /* Who talks to whom: what the other side of a port may send to it. */
@@ -83,13 +85,17 @@ char **passt_command(const struct way *way, int fd);
 void passt_command_free(char **argv);
 
 /* --- stream.c: frames over its socket --- */
-/* Sends a frame, or queues it; false: dropped. */
+/* Sends a frame, or queues it; false: dropped. A passt that is stuck is ended. */
 bool way_send(struct way *way, const uint8_t *frame, size_t length);
 void way_ready(void *arg, uint32_t events); /* a watch's callback */
 /* Takes what has come; false: no more of it. */
 bool way_read(struct way *way);
 /* Reads on what waits for a port that takes frames again. */
 void way_resume(struct way *way);
+
+/* --- stuck.c --- */
+/* True if it has not moved for seconds although it was given frames all the time. */
+bool way_is_stuck(struct way *way);
 
 /* --- uplink.c --- */
 /* A frame that passt sent. */

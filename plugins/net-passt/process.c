@@ -102,6 +102,7 @@ clean(struct way *way)
     way->child = NULL;
     way->n_in = way->n_out = way->sent = 0;
     way->ready = way->used = false;
+    way->checked_ms = 0;
     flows_forget(way->guest, way);
 }
 

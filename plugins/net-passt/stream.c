@@ -52,6 +52,10 @@ way_send(struct way *way, const uint8_t *frame, size_t length)
 {
     uint8_t prefix[PREFIX];
     size_t whole = PREFIX + length;
+    if (way_is_stuck(way)) { /* its exit is told apart, and it is started again then */
+        (void) way->guest->up->sw->host->child_kill(way->child, 9);
+        return false;
+    }
     sw_put32(prefix, (uint32_t) length);
     ssize_t n = way->n_out > 0 ? -EAGAIN : send_parts(way, prefix, PREFIX, frame, length);
     if (n == (ssize_t) whole) {
@@ -125,6 +129,7 @@ way_read(struct way *way)
             return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
         }
         way->n_in += (size_t) n;
+        way->moved_ms = sw_now_ms();
         bool good = take_frames(way);
         sw_flush(way->guest->up->sw);
         if (!good) {

@@ -154,6 +154,14 @@ def a_passt_dies(net, a, b, c, out, port):
     check("c's neighbours are there", a.pings(c.address))
 
 
+def a_passt_hangs(net, b, out):
+    check("b gets out", ask(b.ns, OUTSIDE, 8080) == HOST)
+    for p in passts(net, b):
+        os.kill(p, signal.SIGSTOP)
+    b.run(f"timeout 15 ping -i 0.3 {OUTSIDE} >/dev/null 2>&1 &")
+    check("a passt that does nothing is ended and started again", until(15, lambda: ask(b.ns, OUTSIDE, 8080) == HOST), ask(b.ns, OUTSIDE, 8080))
+
+
 def ctr_net_dies(net, a, c, out, port):
     old = passts(net)
     os.kill(net.pid, signal.SIGKILL)
@@ -212,6 +220,7 @@ def main():
     twins(net, out)
     live_publish(net, c, out, port)
     a_passt_dies(net, a, b, c, out, port)
+    a_passt_hangs(net, b, out)
     ctr_net_dies(net, a, c, out, port)
     check("detach", "ok" in net.call("detach", id="c")[0] and closed(out, HOST, port) and passts(net, c) == [])
     other_networks(out)
