@@ -299,5 +299,10 @@ int
 port_gateway(struct net *net, const struct port *port, uint8_t ret_mac[6])
 {
     struct frame question = frame_arp(port->n, port->n, NET_GATEWAY);
-    return port_send(port, &question) && port_wait(net, port, is_gateway, ret_mac, 2000);
+    int found = 0;
+    for (int i = 0; i < 4 && !found;
+         i++) { /* a port may take its time to be up, as a cable does */
+        found = port_send(port, &question) && port_wait(net, port, is_gateway, ret_mac, 1000);
+    }
+    return found;
 }
